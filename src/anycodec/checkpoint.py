@@ -1,0 +1,160 @@
+"""The run directory. A checkpoint is data, never code.
+
+    config.yaml              the resolved configuration
+    manifest.json            versions, engine, channels, data fingerprint and counts, metrics
+    weights.safetensors      the kept weights (best, averaged if EMA is on)
+    statistics.safetensors   normalizer.shift, normalizer.scale, token_counts.0, token_counts.1, ...
+    resume/                  optimizer, schedule, sampler position, RNG; loaded weights-only
+    metrics.csv  figures/  tensorboard/  report.html  train.log
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from anycodec.atomic import atomic_path, atomic_write
+from anycodec.config.loader import dump_spec, load_spec
+from anycodec.config.run import RunSpec
+from anycodec.errors import RunError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths and contents of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def statistics(self) -> Path:
+        return self.path / "statistics.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        return self.path / "resume"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    def create(self, spec: RunSpec) -> None:
+        """Make the folder and store the resolved configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.config, dump_spec(spec))
+
+    def spec(self) -> RunSpec:
+        """The configuration of this run.
+
+        Raises:
+            RunError: not a run directory.
+        """
+        if not self.config.is_file():
+            raise RunError(
+                "not a run directory (it has no config.yaml)",
+                where=str(self.path),
+                how="give the folder that `anycodec train` wrote, e.g. runs/nanopore",
+            )
+        return load_spec(self.config, check_paths=False)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest, {} before the first checkpoint.
+
+        Raises:
+            RunError: the manifest is damaged.
+        """
+        if not self.manifest.is_file():
+            return {}
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"damaged manifest: {error}", where=str(self.manifest)) from error
+        return manifest
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        atomic_write(self.manifest, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Set top-level entries, keeping the others."""
+        self.write_manifest({**self.read_manifest(), **entries})
+
+    def read_statistics(self) -> Arrays:
+        return read_arrays(self.statistics)
+
+    def write_statistics(self, arrays: Arrays) -> None:
+        write_arrays(self.statistics, arrays)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what decides the meaning of tokens: codec and data path settings, weights
+        and statistics. Stored in every `.acz` file.
+
+        Raises:
+            RunError: the run has no finished checkpoint.
+        """
+        spec = self.spec()
+        decisive = spec.model_dump_json(include={"codec": True, "data": {"type", "normalizer", "window"}})
+        digest = hashlib.sha256(decisive.encode())
+        for path in (self.weights, self.statistics):
+            if not path.is_file():
+                raise RunError(
+                    f"the run has no {path.name} yet",
+                    where=str(self.path),
+                    how="finish training first: anycodec train CONFIG --out RUN --resume",
+                )
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        return digest.hexdigest()
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Read a safetensors file into NumPy.
+
+    Raises:
+        RunError: missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise RunError(f"missing {path.name}", where=str(path)) from error
+    except SafetensorError as error:
+        raise RunError(f"damaged {path.name}: {error}", where=str(path)) from error
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write NumPy arrays as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)

@@ -1,0 +1,1 @@
+"""Typed configuration, independent of any engine."""

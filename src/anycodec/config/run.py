@@ -1,0 +1,92 @@
+"""The whole configuration of a run, with the checks that need several parts at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from anycodec.config.base import Spec
+from anycodec.config.codec import CodecSpec
+from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, TableSource, VideoSource
+from anycodec.config.loss import LossSpec, MseSpec
+from anycodec.config.train import TrainSpec
+from anycodec.errors import UserError
+
+
+class RunSpec(Spec):
+    """Everything that decides a training run."""
+
+    name: str = Field("codec", pattern=r"^[A-Za-z0-9._-]+$", description="name of the run and its default folder")
+    seed: int = Field(0, ge=0, description="seed of weights, sampling and splits")
+    engine: Literal["torch", "jax"] = Field("torch", description="framework that computes")
+    data: DataSpec = Field(description="where signals come from and how they are cut")
+    codec: CodecSpec = Field(description="the network")
+    losses: dict[str, LossSpec] = Field(
+        default_factory=lambda: {"mse": MseSpec()}, min_length=1, description="reconstruction terms by name"
+    )
+    train: TrainSpec = Field(default_factory=TrainSpec, description="the training loop")
+
+
+def window_shape(data: DataSpec) -> tuple[int, ...]:
+    """Spatial shape *s of the windows that a codec sees: (T,) or (H, W)."""
+    if isinstance(data, ImageSource | VideoSource):
+        return data.window.size
+    if data.window.samples is not None:
+        return (data.window.samples,)
+    seconds, rate = data.window.seconds, data.sample_rate
+    if seconds is None or rate is None:
+        raise UserError("window.seconds needs sample_rate", where="data.window.seconds")
+    return (round(seconds * rate),)
+
+
+def data_axes(data: DataSpec) -> str:
+    """Spatial axes of the windows of this source: T or HW (video frames are folded)."""
+    return "HW" if isinstance(data, ImageSource | VideoSource) else "T"
+
+
+def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
+    """Mistakes that need several settings at once, each with the dotted key that holds it."""
+    found: list[tuple[str, UserError]] = []
+
+    def mistake(key: str, what: str, how: str) -> None:
+        found.append((key, UserError(what, where=key, how=how)))
+
+    data, codec = spec.data, spec.codec
+    if data_axes(data) != codec.axes:
+        mistake(
+            "codec.type",
+            f"codec {codec.type} works on axes {codec.axes}, but data of type {data.type} has {data_axes(data)}",
+            "use simvqgan for pod5, table and array data, vqgan for image and video data",
+        )
+        return found
+    is_1d = isinstance(data, Pod5Source | TableSource | ArraySource)
+    if is_1d and data.window.seconds is not None and data.sample_rate is None:
+        mistake(
+            "data.window.seconds",
+            "window.seconds needs data.sample_rate",
+            "set data.sample_rate (Hz) or give window.samples",
+        )
+        return found
+    shape = window_shape(data)
+    if is_1d and data.window.overlap * 2 > shape[0]:
+        mistake(
+            "data.window.overlap",
+            f"overlap {data.window.overlap} is more than half of the window of {shape[0]} samples",
+            f"use at most {shape[0] // 2}",
+        )
+    for axis, size, stride in zip(codec.axes, shape, codec.stride, strict=True):
+        if size % stride:
+            lower, upper = size // stride * stride, (size // stride + 1) * stride
+            near = f"{lower} or {upper}" if lower else f"{upper}"
+            mistake(
+                "data.window",
+                f"the codec's strides multiply to {stride}, which does not divide the window's "
+                f"{size} along {axis}",
+                f"use a window of {near}, or other strides",
+            )
+    if isinstance(data, ArraySource | TableSource) or not is_1d:
+        return found
+    if data.split.type == "ett":
+        mistake("data.split.type", "the ett split is for tables and arrays", "use time, signal or file")
+    return found

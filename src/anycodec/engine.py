@@ -1,0 +1,127 @@
+"""What an engine is: the one door to a framework. Found by name, imported only when used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.run import RunSpec
+from anycodec.errors import MissingExtra
+from anycodec.types import Tokens
+
+Windows = NDArray[np.float32]
+"""[N C *s], normalised."""
+
+
+class TrainingWindows(Protocol):
+    """Windows of a split, as `anycodec.data.loader.WindowDataset` gives them. Picklable."""
+
+    def __len__(self) -> int:
+        """Items of one epoch."""
+
+    def item(self, epoch: int, index: int) -> Windows:
+        """Item `index` of `epoch`, [k C *s] (k > 1: the frames of a clip).
+
+        Training items are random crops, a pure function of (seed, epoch, index); validation items
+        are a fixed grid and ignore the epoch.
+        """
+
+    def epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        """The order of items in this epoch (a permutation, or a subset with files_per_epoch)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """Everything an engine needs to train.
+
+    Attributes:
+        spec: resolved configuration.
+        in_channels: C of the windows.
+        run: where checkpoints, metrics and logs go.
+        train: windows of the training split.
+        val: windows of the validation split.
+        resume: continue from `run.resume` if it is there.
+        quiet: no progress bar.
+    """
+
+    spec: RunSpec
+    in_channels: int
+    run: RunDirectory
+    train: TrainingWindows
+    val: TrainingWindows
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """How a training ended.
+
+    Attributes:
+        steps: optimizer steps done in total.
+        best: value of `train.best.metric` of the kept weights.
+        seconds: wall time of this session's loop.
+        data_wait: share of that time spent waiting for batches, 0..1.
+        samples_per_second: scalar values (samples, pixels x channels) trained on a second.
+    """
+
+    steps: int
+    best: float
+    seconds: float
+    data_wait: float
+    samples_per_second: float
+
+
+class CodecRuntime(Protocol):
+    """A trained codec on NumPy arrays. Deterministic; splits large inputs into chunks itself."""
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]: ...
+
+    def encode(self, windows: Windows) -> Tokens:
+        """[N C *s] -> tokens of N windows."""
+
+    def decode(self, tokens: Tokens) -> Windows:
+        """Tokens of N windows -> [N C *s]."""
+
+
+class Engine(Protocol):
+    """A framework."""
+
+    def train(self, job: TrainingJob) -> TrainingResult:
+        """Train to `spec.train.steps`, keeping the run directory resumable at any time."""
+
+    def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> CodecRuntime:
+        """Rebuild a codec from its configuration and `weights.safetensors`.
+
+        Raises:
+            RunError: weights that don't belong to the configuration; unknown and missing keys are listed.
+        """
+
+
+_ENGINES = {"torch": "anycodec.torch.engine", "jax": "anycodec.jax.engine"}
+
+
+def get_engine(name: str) -> Engine:
+    """The engine called `name`.
+
+    Raises:
+        MissingExtra: its framework is not installed.
+    """
+    try:
+        module = importlib.import_module(_ENGINES[name])
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the {name} engine", name) from error
+    factory: Callable[[], Engine] = module.create
+    return factory()
+
+
+def engine_names() -> Sequence[str]:
+    return tuple(_ENGINES)
