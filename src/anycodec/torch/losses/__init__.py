@@ -1,0 +1,16 @@
+"""Loss terms, one file a term; `type` in the config is the module's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from anycodec.config.loss import LossSpec
+from anycodec.torch.losses.base import Loss
+from anycodec.torch.registry import implementation
+
+
+def make_losses(specs: Mapping[str, LossSpec]) -> nn.ModuleDict:
+    """The terms of a configuration by name."""
+    return nn.ModuleDict({name: implementation(__name__, Loss, spec.type)(spec) for name, spec in specs.items()})

@@ -1,0 +1,102 @@
+"""The torch engine: training, and trained codecs on NumPy arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from anycodec.config.run import RunSpec
+from anycodec.engine import TrainingJob, TrainingResult, Windows
+from anycodec.errors import RunError
+from anycodec.torch.codecs import make_codec
+from anycodec.torch.codecs.base import Codec
+from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.types import Tokens
+
+_CHUNK_VALUES = 2**17
+"""Scalar values of the windows that are computed at once: bounds memory whatever the input."""
+
+
+class TorchCodec:
+    """A trained codec on NumPy arrays, in evaluation mode."""
+
+    def __init__(self, codec: Codec, device: torch.device) -> None:
+        self.codec = codec.to(device).eval()
+        self.device = device
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        return self.codec.codebook_sizes
+
+    @torch.inference_mode()
+    def encode(self, windows: Windows) -> Tokens:
+        """[N C *s] -> tokens of N windows."""
+        levels: list[list[np.ndarray]] = [[] for _ in self.codebook_sizes]
+        chunk = max(1, _CHUNK_VALUES // max(1, windows[:1].size))
+        with self._memory():
+            for start in range(0, len(windows), chunk):
+                x = torch.from_numpy(np.ascontiguousarray(windows[start : start + chunk])).to(self.device)
+                for level, grid in zip(levels, self.codec.encode(x), strict=True):
+                    level.append(grid.cpu().numpy())
+        return Tokens(tuple(np.concatenate(level) for level in levels), self.codebook_sizes)
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tokens) -> Windows:
+        """Tokens of N windows -> [N C *s]."""
+        parts = []
+        expansion = int(np.prod(self.codec.stride))
+        chunk = max(1, _CHUNK_VALUES // max(1, tokens.grids[0][:1].size * expansion))
+        with self._memory():
+            for start in range(0, len(tokens), chunk):
+                grids = tuple(
+                    torch.from_numpy(grid[start : start + chunk].astype(np.int64)).to(self.device)
+                    for grid in tokens.grids
+                )
+                parts.append(self.codec.decode(grids).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _memory(self):  # type: ignore[no-untyped-def]
+        return out_of_memory(f"device {self.device}", "use --device cpu, or a smaller window in the next training")
+
+
+class TorchEngine:
+    """The engine called `torch`."""
+
+    name = "torch"
+
+    def train(self, job: TrainingJob) -> TrainingResult:
+        from anycodec.torch.training.loop import train
+
+        return train(job)
+
+    def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> TorchCodec:
+        """Rebuild a codec; see `anycodec.engine.Engine.load`."""
+        codec = make_codec(spec.codec, in_channels)
+        try:
+            tensors = load_file(weights)
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"damaged weights: {error}", where=str(weights)) from error
+        expected = {name: value.shape for name, value in codec.state_dict().items()}
+        problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
+        problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
+        problems += [
+            f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if name in tensors and tensors[name].shape != shape
+        ]
+        if problems:
+            raise RunError(
+                "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:8]),
+                where=str(weights),
+                how="use the config.yaml and weights.safetensors of one run",
+            )
+        codec.load_state_dict(tensors)
+        return TorchCodec(codec, choose_device(device))
+
+
+def create() -> TorchEngine:
+    return TorchEngine()

@@ -1,0 +1,90 @@
+"""Batches for the trainer: anycodec's windows through torch's worker processes.
+
+The order of batches is a pure function of (seed, step), so that a resumed run sees the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from anycodec.config.data import SourceSpec
+from anycodec.data.sampler import BatchSampler
+from anycodec.engine import TrainingWindows
+
+Key = tuple[int, int]
+"""(epoch, index) of an item."""
+
+
+class _Items(Dataset[NDArray[np.float32]]):
+    def __init__(self, windows: TrainingWindows) -> None:
+        self.windows = windows
+
+    def __getitem__(self, key: Key) -> NDArray[np.float32]:
+        return self.windows.item(*key)
+
+
+class _Steps(Sampler[list[Key]]):
+    """Keys of each batch from `start` on, without end."""
+
+    def __init__(self, sampler: BatchSampler, start: int) -> None:
+        self.sampler = sampler
+        self.start = start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        step = self.start
+        while True:
+            yield self.sampler.batch(step)
+            step += 1
+
+
+def _collate(items: Sequence[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.concatenate(items))
+
+
+def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers: int) -> DataLoader[Any]:
+    """A loader with its own generator: making one must not move the training's random state."""
+    return DataLoader(
+        _Items(windows),
+        batch_sampler=batches,
+        collate_fn=_collate,
+        num_workers=workers,
+        prefetch_factor=source.prefetch if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+class TrainBatches:
+    """Endless training batches [B C *s] that know how long the trainer waited for them."""
+
+    def __init__(self, windows: TrainingWindows, source: SourceSpec, batch_size: int, seed: int, start: int) -> None:
+        sampler = BatchSampler(windows, batch_size=batch_size, seed=seed)
+        self._loader = _loader(windows, _Steps(sampler, start), source, source.workers)
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        batches = iter(self._loader)
+        next_batch = next(batches)  # the start of the workers is not a wait of the loop
+        while True:
+            yield next_batch
+            begin = time.perf_counter()
+            next_batch = next(batches)
+            self.waited += time.perf_counter() - begin
+
+
+def validation_batches(
+    windows: TrainingWindows, source: SourceSpec, batch_size: int, count: int
+) -> list[Tensor]:
+    """Up to `count` batches spread evenly over the validation grid, read once and kept."""
+    wanted = min(len(windows), batch_size * count)
+    indices = np.linspace(0, len(windows) - 1, wanted).round().astype(int).tolist()
+    batches = [[(0, index) for index in indices[i : i + batch_size]] for i in range(0, wanted, batch_size)]
+    return list(_loader(windows, batches, source, 0))

@@ -1,0 +1,209 @@
+"""What happens after each optimizer step: averaging, logging, validation, checkpoints, the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from anycodec.config.run import RunSpec
+from anycodec.torch.training.csvlog import CsvLog
+from anycodec.torch.training.ema import Ema
+from anycodec.torch.training.module import CodecTraining
+from anycodec.torch.training.progress import ProgressBar
+from anycodec.torch.training.state import Progress, random_state, set_random_state
+from anycodec.torch.training.stop import StopRequest
+from anycodec.torch.training.validate import validate
+
+log = logging.getLogger("anycodec.train")
+
+
+class StepCallback(pl.Callback):
+    """Drives everything that hangs on the number of optimizer steps.
+
+    Args:
+        spec: the run's configuration.
+        val: validation batches.
+        progress: where the training stands; updated in place.
+        csv: metrics.csv.
+        bar: the progress bar.
+        stop: asked after each step.
+        keep_best: called with (module) when the chosen metric improved, averaged weights applied.
+        save: called with a complete resumable state.
+        resumed: state to continue from, as `save` got it.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: RunSpec,
+        val: list[Tensor],
+        progress: Progress,
+        csv: CsvLog,
+        bar: ProgressBar,
+        stop: StopRequest,
+        keep_best: Callable[[CodecTraining], None],
+        save: Callable[[dict[str, Any]], None],
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        self.spec = spec
+        self.train = spec.train
+        self.val = val
+        self.progress = progress
+        self.csv = csv
+        self.bar = bar
+        self.stop = stop
+        self.keep_best = keep_best
+        self.save = save
+        self.resumed = resumed
+        self.ema: Ema | None = None
+        self.values_done = 0
+        self.seconds = 0.0
+        self._begin: float | None = None
+        self._random: dict[str, Any] | None = None
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = _module(pl_module)
+        if self.train.ema is not None:
+            self.ema = Ema(module.codec, self.train.ema)
+        if self.resumed is not None:
+            self._restore(trainer, module, self.resumed)
+            self.resumed = None
+        self.stop.listen()
+        self.bar.start()
+        self._begin = time.perf_counter()
+
+    def _restore(self, trainer: pl.Trainer, module: CodecTraining, state: dict[str, Any]) -> None:
+        trainer.optimizers[0].load_state_dict(state["optimizer"])
+        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+        if state["scaler"]:
+            trainer.precision_plugin.load_state_dict(state["scaler"])
+        if self.ema is not None and state["ema"]:
+            self.ema.load_state_dict(state["ema"])
+        module.steps_done = self.progress.step
+        self._random = state["random"]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._random is not None:  # as late as possible: start-up may have drawn numbers
+            set_random_state(self._random)
+            self._random = None
+
+    # --- each step ------------------------------------------------------------------------------
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        module = _module(pl_module)
+        self.values_done += batch.numel()
+        if module.steps_done == self.progress.step:
+            return  # gradients are still being accumulated
+        step = self.progress.step = module.steps_done
+        if self.ema is not None:
+            self.ema.update()
+        last = step == self.train.steps
+        self.bar.advance(step)
+        if step % self.train.log_every == 0 or last:
+            self._log(trainer, module, step)
+        if step % self.train.val_every == 0 or last:
+            self._validate(trainer, module, step)
+        stopping = self.stop.number is not None or trainer.should_stop
+        if step % self.train.checkpoint_every == 0 or last or stopping:
+            self.save(self._state(trainer, module))
+        if self.stop.number is not None:
+            trainer.should_stop = True
+
+    def _log(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
+        module.check_finite()
+        figures = {f"train/{name}": float(value) for name, value in module.last.items()}
+        figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        figures["samples_per_second"] = self.rate()
+        self._record(trainer, step, figures)
+        self.bar.figures(figures["train/loss"], figures.get("train/codes_used", 0.0), self.rate())
+
+    def _validate(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
+        self._pause()
+        if self.ema is None:
+            self._judge(trainer, module, step)
+        else:
+            with self.ema.applied():
+                self._judge(trainer, module, step)
+        self._begin = time.perf_counter()
+
+    def _judge(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
+        with trainer.precision_plugin.forward_context():
+            figures = validate(module, self.val)
+        self._record(trainer, step, figures)
+        best, early = self.train.best, self.train.early_stop
+        value = figures[best.metric]
+        sign = 1 if best.mode == "max" else -1
+        margin = early.min_delta if early else 0.0
+        previous = self.progress.best
+        improved = previous is None or sign * (value - previous) > margin
+        if improved:
+            self.progress.best, self.progress.stale = value, 0
+            self.keep_best(module)
+        else:
+            self.progress.stale += 1
+        self._report(step, figures, improved)
+        if early and self.progress.stale >= early.patience:
+            self.bar.line(f"no better {best.metric} in {early.patience} validations: stopping early at step {step}")
+            trainer.should_stop = True
+
+    def _report(self, step: int, figures: Mapping[str, float], improved: bool) -> None:
+        text = (
+            f"step {step:>6}  loss {figures['val/loss']:.5g}  snr {figures['val/snr']:.2f} dB  "
+            f"codes {figures['val/codes_used']:.0%}  perplexity {figures['val/perplexity']:.0f}"
+            f"{'  best' if improved else ''}"
+        )
+        self.bar.line(text)
+        log.info(text)
+
+    # --- figures and state ----------------------------------------------------------------------
+
+    def rate(self) -> float:
+        """Scalar values trained on a second, validation and checkpoints left out."""
+        running = time.perf_counter() - self._begin if self._begin is not None else 0.0
+        return self.values_done / max(self.seconds + running, 1e-9)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._pause()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.bar.stop()
+        self.stop.restore()
+
+    def _pause(self) -> None:
+        if self._begin is not None:
+            self.seconds += time.perf_counter() - self._begin
+            self._begin = None
+
+    def _record(self, trainer: pl.Trainer, step: int, figures: dict[str, float]) -> None:
+        self.csv.write(step, figures)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step)
+
+    def _state(self, trainer: pl.Trainer, module: CodecTraining) -> dict[str, Any]:
+        return {
+            "step": self.progress.step,
+            "best": self.progress.best,
+            "stale": self.progress.stale,
+            "codec": module.codec.state_dict(),
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "schedule": {"last_epoch": self.progress.step, "_step_count": self.progress.step + 1},
+            "scaler": trainer.precision_plugin.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else {},
+            "random": random_state(),
+        }
+
+
+def _module(module: pl.LightningModule) -> CodecTraining:
+    assert isinstance(module, CodecTraining)
+    return module
+
+

@@ -1,0 +1,182 @@
+"""Train a codec with pytorch-lightning."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from safetensors.torch import save_file
+
+from anycodec.atomic import atomic_path
+from anycodec.config.run import RunSpec
+from anycodec.engine import TrainingJob, TrainingResult
+from anycodec.errors import ConfigError, MissingExtra, UserError
+from anycodec.torch.codecs import make_codec
+from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.torch.losses import make_losses
+from anycodec.torch.training.batches import TrainBatches, validation_batches
+from anycodec.torch.training.callback import StepCallback
+from anycodec.torch.training.csvlog import CsvLog
+from anycodec.torch.training.module import CodecTraining
+from anycodec.torch.training.progress import ProgressBar
+from anycodec.torch.training.state import Progress, load_state, save_state
+from anycodec.torch.training.stop import StopRequest, Terminated
+from anycodec.torch.training.validate import METRICS
+
+_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def train(job: TrainingJob) -> TrainingResult:
+    """Run a training to its last step, an early stop or a stop signal.
+
+    Raises:
+        ConfigError: an unknown metric, a precision that the device lacks.
+        ResourceError: the batch does not fit in memory.
+        RunError: a term became NaN, or the resumable state is damaged.
+        Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
+    """
+    spec, train_spec = job.spec, job.spec.train
+    device = choose_device(train_spec.device)
+    _check(spec, device)
+    torch.set_num_threads(train_spec.threads or os.cpu_count() or 1)
+    torch.manual_seed(spec.seed)
+    codec = make_codec(spec.codec, job.in_channels)
+    resumed = load_state(job.run) if job.resume else None
+    progress = Progress()
+    if resumed is not None:
+        codec.load_state_dict(resumed["codec"])
+        progress = Progress(resumed["step"], resumed["best"], resumed["stale"])
+    weights = {name: term.weight for name, term in spec.losses.items()}
+    module = CodecTraining(codec, make_losses(spec.losses), weights, train_spec)
+    batches = TrainBatches(
+        job.train, spec.data, train_spec.batch_size, spec.seed, progress.step * train_spec.accumulate
+    )
+    stop = StopRequest()
+    callback = StepCallback(
+        spec=spec,
+        val=validation_batches(job.val, spec.data, train_spec.batch_size, train_spec.val_batches),
+        progress=progress,
+        csv=CsvLog(job.run.metrics, progress.step),
+        bar=ProgressBar(train_spec.steps, progress.step, job.quiet),
+        stop=stop,
+        keep_best=lambda kept: save_weights(kept.codec, job.run.weights),
+        save=lambda state: save_state(job.run, state),
+        resumed=resumed,
+    )
+    if progress.step < train_spec.steps:
+        trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
+        where = f"train.batch_size {train_spec.batch_size}"
+        how = "lower train.batch_size (train.accumulate keeps the effective batch), the window or the codec's width"
+        with _quiet_lightning(), out_of_memory(where, how):
+            trainer.fit(module, batches)
+    if stop.number is not None:
+        raise Terminated(stop.number)
+    busy = max(callback.seconds, 1e-9)
+    return TrainingResult(
+        steps=progress.step,
+        best=progress.best if progress.best is not None else float("nan"),
+        seconds=callback.seconds,
+        data_wait=min(1.0, batches.waited / busy),
+        samples_per_second=callback.values_done / busy,
+    )
+
+
+def save_weights(codec: torch.nn.Module, path: Path) -> None:
+    """Write a codec's parameters and buffers as safetensors, atomically."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in codec.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _check(spec: RunSpec, device: torch.device) -> None:
+    mistakes = []
+    if spec.train.best.metric not in METRICS:
+        mistakes.append(
+            UserError(
+                f"there is no metric {spec.train.best.metric!r}",
+                where="train.best.metric",
+                how=f"known metrics: {', '.join(METRICS)}",
+            )
+        )
+    if spec.train.precision == "fp16" and device.type == "cpu":
+        mistakes.append(UserError("fp16 needs a GPU", where="train.precision", how="use bf16 or fp32"))
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def _trainer(spec: RunSpec, folder: Path, device: torch.device, callback: StepCallback, steps: int) -> pl.Trainer:
+    train = spec.train
+    with _quiet_lightning():
+        return pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision=_PRECISION[train.precision],  # type: ignore[arg-type]
+            max_steps=steps,
+            max_epochs=-1,
+            accumulate_grad_batches=train.accumulate,
+            gradient_clip_val=train.clip,
+            callbacks=[callback],
+            logger=_loggers(spec, folder),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=str(folder),
+        )
+
+
+def _loggers(spec: RunSpec, folder: Path) -> list[Logger]:
+    loggers: list[Logger] = []
+    if spec.train.tensorboard:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        try:
+            loggers.append(TensorBoardLogger(str(folder), name="tensorboard", version=""))
+        except ModuleNotFoundError as error:
+            raise MissingExtra("TensorBoard", "track") from error
+    if spec.train.wandb is not None:
+        loggers.append(_wandb(spec, folder))
+    return loggers
+
+
+def _wandb(spec: RunSpec, folder: Path) -> Logger:
+    from pytorch_lightning.loggers import WandbLogger
+
+    wandb = spec.train.wandb
+    assert wandb is not None
+    offline = wandb.mode == "offline"
+    if not offline and not os.environ.get("WANDB_API_KEY"):
+        raise UserError(
+            "Weights & Biases has no key",
+            where="train.wandb",
+            how="export WANDB_API_KEY=..., or set train.wandb.mode=offline",
+        )
+    try:
+        return WandbLogger(name=spec.name, project=wandb.project, save_dir=str(folder), offline=offline)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("Weights & Biases", "track") from error
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's hints and start-up lines are for its own users, not for ours."""
+    loggers: list[Any] = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,72 @@
+"""The one Lightning module: it sums named terms and never asks which codec it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from anycodec.config.train import TrainSpec
+from anycodec.errors import RunError
+from anycodec.torch.codecs.base import Codec
+from anycodec.torch.training.schedule import schedule_factor
+
+
+class CodecTraining(pl.LightningModule):
+    """Trains a codec on the weighted sum of reconstruction terms and the codec's own losses.
+
+    `steps_done` counts optimizer steps: Lightning's `global_step` counts every optimizer's.
+    """
+
+    def __init__(self, codec: Codec, losses: nn.ModuleDict, weights: dict[str, float], spec: TrainSpec) -> None:
+        super().__init__()
+        self.codec = codec
+        self.losses = losses
+        self.weights = weights
+        self.spec = spec
+        self.steps_done = 0
+        self.last: dict[str, Tensor] = {}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        spec = self.spec.optimizer
+        parameters = [p for p in self.codec.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule_factor(self.spec))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Tensor, _: int) -> Tensor:
+        output = self.codec(batch)
+        terms = self.terms(output.reconstruction, batch) | output.losses
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        self.last = {"loss": total.detach()} | {k: v.detach() for k, v in (terms | output.stats).items()}
+        return total
+
+    def terms(self, reconstruction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Weighted reconstruction terms by name, computed in float32 whatever the autocast."""
+        with torch.autocast(target.device.type, enabled=False):
+            return {
+                name: self.weights[name] * loss(reconstruction.float(), target.float())
+                for name, loss in self.losses.items()
+            }
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, closure: Any = None) -> None:  # type: ignore[override]
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        self.steps_done += 1
+
+    def check_finite(self) -> None:
+        """Raise if a term of the last step is not a number.
+
+        Raises:
+            RunError: names the term; the last good checkpoint stays.
+        """
+        broken = [name for name, value in self.last.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise RunError(
+                f"the training diverged at step {self.steps_done}: {', '.join(broken)} is not finite",
+                how="resume from the kept checkpoint with a lower train.optimizer.lr, a smaller train.clip or fp32",
+            )

@@ -1,0 +1,76 @@
+"""The resumable state of a training, in one file that appears whole or not at all.
+
+`resume/state.pt` holds tensors and plain values only and is loaded weights-only.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anycodec.atomic import atomic_path
+from anycodec.checkpoint import RunDirectory
+from anycodec.errors import RunError
+
+FILE = "state.pt"
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        step: optimizer steps done.
+        best: best value of the chosen metric so far, None before the first validation.
+        stale: validations since then.
+    """
+
+    step: int = 0
+    best: float | None = None
+    stale: int = 0
+
+
+def save_state(run: RunDirectory, state: dict[str, Any]) -> None:
+    """Replace the resumable state atomically."""
+    run.resume.mkdir(exist_ok=True)
+    with atomic_path(run.resume / FILE) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(run: RunDirectory) -> dict[str, Any] | None:
+    """The resumable state on the CPU, None where there is none.
+
+    Raises:
+        RunError: the file is damaged or would run code.
+    """
+    path: Path = run.resume / FILE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"the resumable state is damaged: {str(error).splitlines()[0]}",
+            where=str(path),
+            how="remove the resume folder and train again, or restore it from a copy",
+        ) from error
+    return state
+
+
+def random_state() -> dict[str, Any]:
+    """State of torch's generators."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and "cuda" in state:
+        torch.cuda.set_rng_state_all(state["cuda"])

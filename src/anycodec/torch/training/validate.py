@@ -1,0 +1,59 @@
+"""Figures of a codec on the validation windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from anycodec.torch.training.module import CodecTraining
+
+METRICS = ("val/loss", "val/mse", "val/l1", "val/snr", "val/psnr", "val/codes_used", "val/perplexity")
+"""What `train.best.metric` can name. `val/snr` and `val/psnr` are in dB, on normalised windows;
+`val/psnr` takes a range of 2, [-1, 1]. `val/codes_used` is the share of codes in use, over levels."""
+
+
+@torch.no_grad()
+def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, float]:
+    """Pooled figures over all batches; the codec is left in training mode."""
+    codec, device = module.codec, module.device
+    codec.eval()
+    loss = squared = absolute = total = power = 0.0
+    count = 0
+    usage = [torch.zeros(size, dtype=torch.int64, device=device) for size in codec.codebook_sizes]
+    for batch in batches:
+        x = batch.to(device)
+        output = codec(x)
+        error = output.reconstruction.float() - x
+        terms = module.terms(output.reconstruction, x) | output.losses
+        loss += float(sum(float(term) for term in terms.values())) * x.numel()
+        squared += float(error.square().sum(dtype=torch.float64))
+        absolute += float(error.abs().sum(dtype=torch.float64))
+        total += float(x.sum(dtype=torch.float64))
+        power += float(x.square().sum(dtype=torch.float64))
+        count += x.numel()
+        for counts, grid in zip(usage, output.tokens, strict=True):
+            counts += torch.bincount(grid.flatten(), minlength=len(counts))
+    codec.train()
+    mse = max(squared / count, 1e-20)
+    variance = max(power / count - (total / count) ** 2, 1e-20)
+    return {
+        "val/loss": loss / count,
+        "val/mse": mse,
+        "val/l1": absolute / count,
+        "val/snr": _db(variance / mse),
+        "val/psnr": _db(4 / mse),
+        "val/codes_used": float(sum((c > 0).float().mean().item() for c in usage) / len(usage)),
+        "val/perplexity": float(sum(_perplexity(c) for c in usage) / len(usage)),
+    }
+
+
+def _db(ratio: float) -> float:
+    return 10 * float(torch.log10(torch.tensor(ratio, dtype=torch.float64)))
+
+
+def _perplexity(counts: Tensor) -> float:
+    p = counts[counts > 0].double()
+    p = p / p.sum()
+    return float(torch.exp(-(p * p.log()).sum()))
