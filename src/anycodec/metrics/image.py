@@ -24,7 +24,7 @@ class ImageScores:
         n: pictures or frames.
         psnr: mean over pictures of 10 log10(range^2 / MSE), dB, as papers give it.
         psnr_pooled: the same of the MSE over all pixels, finite as soon as one pixel differs.
-        ssim: mean over the pictures of at least 11 x 11 pixels, NaN where there is none.
+        ssim: mean over pictures, at most 1.
     """
 
     n: int
@@ -69,12 +69,11 @@ class ImageMetrics:
     def result(self) -> ImageScores:
         if not self._psnr:
             return ImageScores(n=0, psnr=math.nan, psnr_pooled=math.nan, ssim=math.nan)
-        defined = [value for value in self._ssim if not math.isnan(value)]
         return ImageScores(
             n=len(self._psnr),
             psnr=float(np.mean(self._psnr)),
             psnr_pooled=psnr(self._squared / self._values, self._range),
-            ssim=float(np.mean(defined)) if defined else math.nan,
+            ssim=float(np.mean(self._ssim)),
         )
 
 
@@ -86,12 +85,11 @@ def psnr(mse: float, data_range: float) -> float:
 def ssim(original: ArrayLike, restored: ArrayLike, data_range: float) -> float:
     """Structural similarity of two pictures [H W C] (Wang et al. 2004, eq. 13).
 
-    Gaussian window 11 x 11, sigma 1.5, only where it lies inside the picture; mean over positions
-    and channels. NaN for pictures narrower than the window.
+    Gaussian window 11 x 11, sigma 1.5; mean over channels and all pixels, with the picture mirrored
+    at its border, as torchmetrics and most papers' figures have it (Wang's own code leaves out the
+    5 pixels along the border).
     """
     x, y = np.asarray(original, dtype=np.float64), np.asarray(restored, dtype=np.float64)
-    if min(x.shape[:2]) < WINDOW:
-        return math.nan
     channels = [_ssim_channel(x[..., c], y[..., c], data_range) for c in range(x.shape[2])]
     return float(np.mean(channels))
 
@@ -108,13 +106,12 @@ def _ssim_channel(x: Floats, y: Floats, data_range: float) -> float:
 
 
 def _smooth(plane: Floats) -> Floats:
-    """Gaussian mean of each full window, [H W] -> [H - 10, W - 10]."""
+    """Gaussian mean around each pixel, [H W]."""
     from scipy.ndimage import correlate1d
 
     offsets = np.arange(WINDOW) - WINDOW // 2
     kernel = np.exp(-0.5 * (offsets / SIGMA) ** 2)
     kernel /= kernel.sum()
-    rows: Floats = correlate1d(plane, kernel, axis=0)
-    both: Floats = correlate1d(rows, kernel, axis=1)
-    margin = WINDOW // 2
-    return both[margin:-margin, margin:-margin]
+    rows: Floats = correlate1d(plane, kernel, axis=0, mode="mirror")
+    smooth: Floats = correlate1d(rows, kernel, axis=1, mode="mirror")
+    return smooth
