@@ -1,0 +1,1 @@
+"""From signals to batches: windows, normalizers, splits, the loader."""

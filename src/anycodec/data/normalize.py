@@ -1,0 +1,244 @@
+"""Normalizers: signal unit -> network scale and back, all affine: y = (x - shift) / scale.
+
+Statistics are computed in float64 and stored as float32; `apply` and `invert` use the stored
+values, so that what is written to a file is what was used. In float32 the round trip costs at most
+a few units in the last place of the largest |x|: the subtraction of the shift is exactly rounded,
+and y * scale + shift is as coarse as x itself.
+
+| type | scope | shift | scale |
+|---|---|---|---|
+| median_mad | signal | median | 1.4826 MAD |
+| standard | dataset | mean of the training split | deviation of the training split |
+| revin | window | mean of the window | sqrt(biased variance + 1e-5) |
+| fixed | constant | middle of the range | half of the range |
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.config.data import FixedSpec, MedianMadSpec, NormalizerSpec, RevinSpec, StandardSpec
+from anycodec.data.moments import Moments
+from anycodec.errors import DataError
+from anycodec.types import Affine, SignalInfo
+
+Scope = Literal["dataset", "signal", "window", "constant"]
+"""What one pair of statistics stands for: the run, each segment of a signal, each window, the type."""
+Windows = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MAD_TO_DEVIATION = 1.4826
+"""1 / Phi^-1(3/4): makes the MAD of a normal distribution its standard deviation."""
+REVIN_EPSILON = 1e-5
+"""RevIN (Kim 2022), section 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What statistics are computed from.
+
+    Attributes:
+        info: the signal; scope "constant" reads the range of its type.
+        values: the whole segment in its layout, [.. C]; scope "signal" reads them.
+        windows: its windows [N C *s], not normalised; scope "window" reads them.
+        mask: like `values`, True where the file held a value; None = everywhere.
+    """
+
+    info: SignalInfo
+    values: NDArray[np.float32]
+    windows: Windows
+    mask: Mask | None = None
+
+
+class Normalizer(ABC):
+    """Statistics of signals, and what to do with them."""
+
+    scope: ClassVar[Scope]
+
+    @abstractmethod
+    def statistics(self, segment: Segment) -> Affine:
+        """Statistics of one segment.
+
+        Returns:
+            Shift and scale, [N C] for scope "window", else [1, channels of the segment or 1].
+
+        Raises:
+            DataError: the statistics can't be known.
+        """
+
+    def fit(self, segments: Iterable[tuple[NDArray[np.float32], Mask | None]]) -> Normalizer:  # noqa: ARG002
+        """A normalizer that knows the training split's (values, mask); itself unless scope is "dataset"."""
+        return self
+
+    def to_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What the run has to store: `normalizer.shift` and `normalizer.scale`, or nothing."""
+        return {}
+
+    def apply(self, windows: Windows, affine: Affine) -> Windows:
+        """Windows [N C *s] in the signal's unit -> network scale."""
+        shift, scale = _aligned(affine, windows)
+        return (windows - shift) / scale
+
+    def invert(self, windows: Windows, affine: Affine) -> Windows:
+        """Windows [N C *s] in network scale -> the signal's unit."""
+        shift, scale = _aligned(affine, windows)
+        return windows * scale + shift
+
+
+class MedianMad(Normalizer):
+    """(x - median) / (1.4826 MAD) a channel, over the valid values of a segment.
+
+    Where more than half of the values are equal the MAD is 0: the standard deviation takes its
+    place, and 1 where that is 0 too.
+    """
+
+    scope = "signal"
+
+    def statistics(self, segment: Segment) -> Affine:
+        columns = segment.values.reshape(-1, segment.values.shape[-1])
+        valid = None if segment.mask is None else segment.mask.reshape(columns.shape)
+        pairs = [
+            _robust(columns[:, c] if valid is None else columns[valid[:, c], c])
+            for c in range(columns.shape[1])
+        ]
+        shift, scale = np.array(pairs).T
+        return _affine(shift[None], scale[None])
+
+
+class Standard(Normalizer):
+    """z-score a channel with the mean and the deviation of the training split.
+
+    Args:
+        affine: the fitted statistics [1 C]; None before `fit`.
+    """
+
+    scope = "dataset"
+
+    def __init__(self, affine: Affine | None = None) -> None:
+        self._affine = affine
+
+    def fit(self, segments: Iterable[tuple[NDArray[np.float32], Mask | None]]) -> Standard:
+        moments = Moments()
+        for values, mask in segments:
+            moments.add(values, mask)
+        return Standard(_affine(moments.mean[None], moments.deviation[None]))
+
+    def statistics(self, segment: Segment) -> Affine:
+        affine = self._fitted
+        found, trained = segment.values.shape[-1], affine.shift.shape[1]
+        if found != trained:
+            raise DataError(
+                f"the file has {found} channels, the run was trained on {trained}",
+                how="use files with the columns of the training data, or data.normalizer.type=revin",
+            )
+        return affine
+
+    def to_arrays(self) -> dict[str, NDArray[np.float32]]:
+        return {"normalizer.shift": self._fitted.shift, "normalizer.scale": self._fitted.scale}
+
+    @property
+    def _fitted(self) -> Affine:
+        if self._affine is None:
+            raise ValueError("the standard normalizer has not been fitted")
+        return self._affine
+
+
+class Revin(Normalizer):
+    """Mean and sqrt(biased variance + 1e-5) of each window and channel."""
+
+    scope = "window"
+
+    def statistics(self, segment: Segment) -> Affine:
+        flat = segment.windows.reshape(*segment.windows.shape[:2], -1)
+        mean = flat.mean(axis=-1, dtype=np.float64)
+        variance = np.square(flat - mean[..., None]).mean(axis=-1)
+        return _affine(mean, np.sqrt(variance + REVIN_EPSILON))
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed(Normalizer):
+    """A range to [-1, 1].
+
+    Attributes:
+        limits: low and high in the signal's unit; None = the range of each signal's native type.
+    """
+
+    scope = "constant"
+    limits: tuple[float, float] | None
+
+    def statistics(self, segment: Segment) -> Affine:
+        limits = self.limits or segment.info.value_range
+        if limits is None:
+            raise DataError(
+                "the fixed normalizer needs a range, and this kind of file has none",
+                where="data.normalizer",
+                how="give data.normalizer.low and data.normalizer.high, or choose another normalizer",
+            )
+        low, high = limits
+        return _affine(np.array([[(low + high) / 2]]), np.array([[(high - low) / 2]]))
+
+
+def make_normalizer(spec: NormalizerSpec, arrays: Mapping[str, NDArray[Any]] | None = None) -> Normalizer:
+    """The normalizer of a spec.
+
+    Args:
+        spec: which one.
+        arrays: the run's statistics, as `to_arrays` gave them; None before training.
+    """
+    match spec:
+        case MedianMadSpec():
+            return MedianMad()
+        case RevinSpec():
+            return Revin()
+        case FixedSpec(low=low, high=high):
+            return Fixed(None if low is None or high is None else (low, high))
+        case StandardSpec():
+            if arrays is None:
+                return Standard()
+            return Standard(_affine(arrays["normalizer.shift"], arrays["normalizer.scale"]))
+
+
+def channel_of(affine: Affine, channel: int) -> Affine:
+    """The statistics of one channel, [N or 1, 1]; those that all channels share stay."""
+    if affine.shift.shape[1] == 1:
+        return affine
+    return Affine(affine.shift[:, channel, None], affine.scale[:, channel, None])
+
+
+def _aligned(affine: Affine, windows: Windows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Shift and scale with the axes of windows [N C *s].
+
+    Statistics of a whole segment, [1 channels], meet windows of single channels, [N 1 *s]: there
+    channels run fastest within N (`anycodec.data.window`).
+    """
+    n, c = windows.shape[:2]
+
+    def align(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        if c == 1 and part.shape[0] == 1 and part.shape[1] > 1:
+            part = np.tile(part.T, (n // part.shape[1], 1))
+        return part.reshape(*part.shape, *[1] * (windows.ndim - 2))
+
+    return align(affine.shift), align(affine.scale)
+
+
+def _robust(x: NDArray[np.float32]) -> tuple[float, float]:
+    """Median and 1.4826 MAD of a column."""
+    if not len(x):
+        return 0.0, 1.0
+    median = float(np.median(x))
+    # against the rounded median that is stored, exact in float32 for neighbouring values
+    distance = np.abs(x - np.float32(median))
+    return median, MAD_TO_DEVIATION * float(np.median(distance)) or float(x.std(dtype=np.float64))
+
+
+def _affine(shift: NDArray[Any], scale: NDArray[Any]) -> Affine:
+    """Statistics as stored; a scale of (numerically) zero becomes 1."""
+    rounded = scale.astype(np.float32)
+    usable = rounded >= np.finfo(np.float32).tiny
+    return Affine(shift.astype(np.float32), np.where(usable, rounded, np.float32(1)))
