@@ -2,7 +2,7 @@
 # Writes constraints.txt: one version of every dependency, direct and transitive, for all supported
 # Pythons and platforms. Pins that still fit are kept; `make constraints ARGS=--upgrade` renews all.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TOOL=.cache/uv
 [ -x "$TOOL/bin/uv" ] || { "${PYTHON:-python3}" -m venv "$TOOL" && "$TOOL/bin/pip" install --quiet uv; }

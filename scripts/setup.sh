@@ -7,7 +7,7 @@
 # A stamp a group remembers what it was made from, so a second call returns at once, and a change of
 # pyproject.toml, constraints.txt, this script, the interpreter or the folder installs again.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
 readonly CPU_INDEX=https://download.pytorch.org/whl/cpu
@@ -79,7 +79,8 @@ make_venv() {
     }
 }
 
-pip() { "$VENV/bin/python" -m pip --log "$VENV/setup.log" "$@"; }
+# Twice quiet: errors only. The default would print a page a package.
+pip() { "$VENV/bin/python" -m pip --quiet --quiet "$@"; }
 
 has_nvidia_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
@@ -107,10 +108,10 @@ install_torch() {
         say "torch $version: the CUDA build, an NVIDIA GPU is present"
     elif offers "$version+cpu"; then
         say "torch $version: the CPU build (no NVIDIA GPU), from pip's configured sources"
-        pip install --quiet -c constraints.txt "torch==$version+cpu"
+        pip install -c constraints.txt "torch==$version+cpu"
     elif offers "$version+cpu" --index-url "$CPU_INDEX"; then
         say "torch $version: the CPU build (no NVIDIA GPU), from $CPU_INDEX"
-        pip install --quiet --no-deps --index-url "$CPU_INDEX" "torch==$version+cpu"
+        pip install --no-deps --index-url "$CPU_INDEX" "torch==$version+cpu"
     else
         say "torch $version: no CPU build within reach ($CPU_INDEX does not answer);" \
             "taking the package index's, which works without a GPU but is large"
@@ -128,8 +129,8 @@ main() {
     if [ ${#stale[@]} -eq 0 ]; then return 0; fi
 
     touch "$VENV/.unfinished"
-    trap 'say "did not finish; details in $VENV/setup.log. Calling it again starts afresh."' EXIT
-    pip install --quiet --upgrade 'pip>=25.1'
+    trap 'say "did not finish; calling it again starts afresh"' EXIT
+    pip install --upgrade 'pip>=25.1'
     install_torch
     say "installing ${stale[*]}"
     for group in "${stale[@]}"; do
@@ -138,7 +139,7 @@ main() {
             *) arguments+=(--group "$group") ;;
         esac
     done
-    pip install --quiet -c constraints.txt "${arguments[@]}"
+    pip install -c constraints.txt "${arguments[@]}"
     for group in "${stale[@]}"; do fingerprint >"$VENV/.stamp-$group"; done
     rm "$VENV/.unfinished"
     trap - EXIT
