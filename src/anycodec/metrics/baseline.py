@@ -73,7 +73,13 @@ class PatchKMeans:
         return entropy(np.bincount(tokens.ravel(), minlength=self.codebook_size)) * self.tokens_per_value
 
     def encode(self, windows: Windows) -> Indices:
-        """[N C *s] -> tokens [N *grid]."""
+        """[N C *s] -> tokens [N *grid].
+
+        Raises:
+            ValueError: windows of another shape than those that were fitted.
+        """
+        if windows.shape[1:] != self.window_shape:
+            raise ValueError(f"fitted on windows of {self.window_shape}, got {windows.shape[1:]}")
         indices, _ = nearest(cut_patches(windows, self.patch_shape), self.codes)
         return indices.reshape(len(windows), *self.grid)
 

@@ -1,11 +1,9 @@
-"""The pictures of a report, PNG in memory. matplotlib's object interface: no display, no global state."""
+"""The pictures of a report, as PNG in memory."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,44 +11,21 @@ from numpy.typing import NDArray
 
 from anycodec.metrics.codebook import CodebookUse
 from anycodec.metrics.evaluation import Evaluation, Example
+from anycodec.workflows.canvas import BASELINE, CODEC, INK, ORIGINAL, WIDTH, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Training figures by column of metrics.csv: (steps, values)."""
 
-ORIGINAL, CODEC, BASELINE, GRID = "#8a94a3", "#1f5fd0", "#d97a1c", "#e3e7ec"
-INK, FAINT = "#20262e", "#6b7480"
-WIDTH = 10.0
-DPI = 100
 MAX_CHANNELS = 3
 MAX_PICTURES = 3
+MAX_HEIGHT = 7.5
 MAX_SAMPLES = 4000
 ZOOM = 8
 """The detail shows an eighth of a 1-D example."""
-STYLE: dict[Any, Any] = {
-    "font.size": 9.5,
-    "font.family": "DejaVu Sans",
-    "text.color": INK,
-    "axes.edgecolor": "#c3cad3",
-    "axes.labelcolor": FAINT,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-}
 
 
 def signal_figure(example: Example, evaluation: Evaluation) -> bytes:
@@ -58,16 +33,16 @@ def signal_figure(example: Example, evaluation: Evaluation) -> bytes:
     channels = min(example.original.shape[1], MAX_CHANNELS)
     time, label = _time_axis(example, evaluation.sample_rate)
     zoom = _zoom(len(time))
-    with _figure(2.1 * channels + 1.5) as (figure, png):
+    with canvas(2.1 * channels + 1.5) as (figure, png):
         ratios = [2.0] * channels + [1.1]
-        grid = figure.add_gridspec(channels + 1, 2, width_ratios=(2, 1), height_ratios=ratios)
+        grid = figure.add_gridspec(channels + 1, 2, height_ratios=ratios)
         for c in range(channels):
             overlay, detail = figure.add_subplot(grid[c, 0]), figure.add_subplot(grid[c, 1])
             _overlay(overlay, time, example, c, slice(None))
             _overlay(detail, time, example, c, zoom)
             overlay.axvspan(time[zoom][0], time[zoom][-1], color=CODEC, alpha=0.08, linewidth=0)
             overlay.set_ylabel(_channel_label(example, c, evaluation.unit))
-        figure.axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         figure.axes[0].set_title(_shorten(example.title))
         figure.axes[1].set_title("detail")
         for column, part in enumerate((slice(None), zoom)):
@@ -84,8 +59,8 @@ def picture_figure(examples: Sequence[Example], evaluation: Evaluation) -> bytes
     low, high = evaluation.value_range or (0.0, 255.0)
     with_baseline = all(example.baseline is not None for example in shown)
     names = ["original", "restored", *(["k-means baseline"] if with_baseline else []), "error of the codec"]
-    height = WIDTH / len(names) * sum(_aspect(example) for example in shown) + 0.45
-    with _figure(height) as (figure, png):
+    height = min(WIDTH / len(names) * sum(_aspect(example) for example in shown) + 0.45, MAX_HEIGHT)
+    with canvas(height) as (figure, png):
         rows = figure.subplots(len(shown), len(names), squeeze=False)
         for axes, example in zip(rows, shown, strict=True):
             planes = (example.original, example.restored, example.baseline)
@@ -102,32 +77,30 @@ def picture_figure(examples: Sequence[Example], evaluation: Evaluation) -> bytes
         return png()
 
 
-def error_figure(examples: Sequence[Example], unit: str) -> bytes:
-    """Distribution of the errors over the examples, codec against baseline."""
-    codec = np.concatenate([_error(e.original, e.restored).ravel() for e in examples])
-    rivals = [_error(e.original, e.baseline).ravel() for e in examples if e.baseline is not None]
-    limit = float(np.quantile(np.abs(np.concatenate([codec, *rivals])), 0.999)) or 1.0
+def error_figure(examples: Sequence[Example], unit: str) -> bytes | None:
+    """Distribution of the errors over the examples, codec against baseline; None without errors."""
+    codec = _errors_of((e.original, e.restored) for e in examples)
+    rival = _errors_of((e.original, e.baseline) for e in examples if e.baseline is not None)
+    if not codec.size:
+        return None
+    limit = float(np.quantile(np.abs(np.concatenate([codec, rival])), 0.999)) or 1.0
     bins = np.linspace(-limit, limit, 121).tolist()
-    with _figure(2.7) as (figure, png):
+    with canvas(2.7) as (figure, png):
         ax = figure.subplots()
-        if rivals:
-            ax.hist(
-                np.concatenate(rivals),
-                bins,
-                density=True,
-                color=BASELINE,
-                alpha=0.45,
-                label="k-means baseline",
-            )
+        if rival.size:
+            ax.hist(rival, bins, density=True, color=BASELINE, alpha=0.45, label="k-means baseline")
         ax.hist(codec, bins, density=True, color=CODEC, alpha=0.6, label="codec")
         ax.set(xlabel=f"restored - original{_in(unit)}", ylabel="density", xlim=(-limit, limit))
         ax.legend(loc="upper right")
         return png()
 
 
-def codebook_figure(token_counts: Sequence[Sequence[int]]) -> bytes:
-    """Codes sorted by use, a panel a level; the line is even use of all codes."""
-    with _figure(2.8) as (figure, png):
+def codebook_figure(token_counts: Sequence[Sequence[int]]) -> bytes | None:
+    """Codes sorted by use, a panel a level; the line is even use of all codes. None without tokens."""
+    token_counts = [counts for counts in token_counts if any(counts)]
+    if not token_counts:
+        return None
+    with canvas(2.8) as (figure, png):
         for ax, counts in zip(
             figure.subplots(1, len(token_counts), squeeze=False)[0], token_counts, strict=True
         ):
@@ -164,7 +137,7 @@ def training_figure(curves: Curves) -> bytes | None:
     shown = [panel for panel in panels if any(name in curves for name in panel[1])]
     if not shown:
         return None
-    with _figure(2.7) as (figure, png):
+    with canvas(2.7) as (figure, png):
         for ax, (title, names, scale) in zip(
             figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
         ):
@@ -173,7 +146,9 @@ def training_figure(curves: Curves) -> bytes | None:
                 look = {"color": BASELINE, "marker": "o", "markersize": 3} if validation else {"color": CODEC}
                 ax.plot(*curves[name], **look, label="validation" if validation else "training")
             positive = all(v > 0 for name in names if name in curves for v in curves[name][1])
-            ax.set(title=title, xlabel="step", yscale=scale if positive else "linear")
+            ax.set(title=title, xlabel="step")
+            if scale == "log" and positive:
+                _log_axis(ax)
             if title == "codes used":
                 ax.set_ylim(0, 1.04)
                 ax.yaxis.set_major_formatter("{x:.0%}")
@@ -187,11 +162,11 @@ def rate_figure(evaluation: Evaluation) -> bytes | None:
     baseline = evaluation.baseline
     if baseline is None:
         return None
-    here = evaluation.codec.rate.entropy, evaluation.codec.normalised["snr"]
-    there = baseline.rate.entropy, baseline.normalised["snr"]
+    here = evaluation.codec.rate.entropy, evaluation.codec.normalised.get("snr", math.nan)
+    there = baseline.rate.entropy, baseline.normalised.get("snr", math.nan)
     if not all(map(math.isfinite, (*here, *there))):
         return None
-    with _figure(3.4) as (figure, png):
+    with canvas(3.4) as (figure, png):
         ax = figure.subplots()
         points = sorted([(p.bits_per_value, p.snr) for p in evaluation.baseline_curve] + [there])
         ax.plot(
@@ -217,30 +192,13 @@ def rate_figure(evaluation: Evaluation) -> bytes | None:
         return png()
 
 
-@contextmanager
-def _figure(height: float) -> Iterator[tuple[Figure, Callable[[], bytes]]]:
-    """A figure in the report's style and the function that renders it."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
-        yield figure, lambda: _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
 def _overlay(ax: Axes, time: Floats, example: Example, channel: int, part: slice) -> None:
     lines = [("original", example.original, ORIGINAL, 2.4), ("restored", example.restored, CODEC, 1.2)]
     if example.baseline is not None:
         lines.insert(1, ("k-means baseline", example.baseline, BASELINE, 0.9))
     for name, values, colour, width in lines:
         ax.plot(time[part], values[: len(time), channel][part], color=colour, linewidth=width, label=name)
-    ax.set_xlim(time[part][0], time[part][-1])
+    ax.margins(x=0)
 
 
 def _errors(ax: Axes, time: Floats, example: Example, part: slice) -> None:
@@ -250,7 +208,7 @@ def _errors(ax: Axes, time: Floats, example: Example, part: slice) -> None:
             error = _error(example.original, values)[:MAX_SAMPLES, 0][part]
             ax.plot(time, error, color=colour, linewidth=width)
     ax.axhline(0, color=INK, linewidth=0.6)
-    ax.set_xlim(time[0], time[-1])
+    ax.margins(x=0)
 
 
 def _time_axis(example: Example, rate: float | None) -> tuple[Floats, str]:
@@ -269,6 +227,15 @@ def _channel_label(example: Example, channel: int, unit: str) -> str:
     return " ".join(filter(None, (named, f"[{unit}]" if unit and named else unit)))
 
 
+def _log_axis(ax: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _picture(ax: Axes, values: Floats) -> None:
     clipped = np.clip(values, 0, 1)
     grey = clipped.shape[2] == 1
@@ -283,6 +250,12 @@ def _aspect(example: Example) -> float:
 def _error(original: NDArray[Any], restored: NDArray[Any]) -> Floats:
     error: Floats = restored.astype(np.float64) - original
     return error
+
+
+def _errors_of(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Floats:
+    errors: Floats = np.concatenate([np.empty(0), *(_error(*pair).ravel() for pair in pairs)])
+    finite: Floats = errors[np.isfinite(errors)]
+    return finite
 
 
 def _in(unit: str) -> str:

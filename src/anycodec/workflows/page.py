@@ -44,7 +44,7 @@ summary { cursor: pointer; padding: 8px 0; }
   body { font-size: 11px; } main { max-width: none; padding: 0; }
   figure, .card, .tile, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
-PARTS = ("var(--codec)", "#7aa7f0", "#8d99a8", "#b9a06a", "#6fae8f", "#b58ac0")
+PARTS = ("var(--codec)", "#c9a227", "#3f9c7a", "#a06cb8", "#8d99a8", "#c2603f")
 """Colours of the parts of a bar."""
 
 

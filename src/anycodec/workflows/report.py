@@ -18,6 +18,8 @@ from anycodec.workflows.console import out
 
 MAX_SIGNAL_EXAMPLES = 3
 MAX_SKIPPED = 50
+SAME_RATE = 0.03
+"""Relative difference of token rates up to which a report calls them the same."""
 ERRORS = {
     "rmse": ("RMSE", "unit"),
     "mae": ("mean absolute error", "unit"),
@@ -93,8 +95,7 @@ def _draw(run: RunDirectory, evaluation: Evaluation) -> dict[str, bytes]:
     if examples:
         drawn["errors"] = figures.error_figure(examples, evaluation.unit)
     drawn["rate"] = figures.rate_figure(evaluation)
-    if evaluation.token_counts:
-        drawn["codebook"] = figures.codebook_figure(evaluation.token_counts)
+    drawn["codebook"] = figures.codebook_figure(evaluation.token_counts)
     drawn["training"] = figures.training_figure(read_curves(run.metrics))
     return {name: png for name, png in drawn.items() if png is not None}
 
@@ -153,7 +154,7 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str]]:
     shown = [(f"{quality:.2f} dB", name)]
     if baseline is not None:
         gain = quality - _quality(baseline, evaluation)[1]
-        shown.append((f"{gain:+.2f} dB", f"{name} over k-means VQ at the same rate"))
+        shown.append((f"{gain:+.2f} dB", f"{name} over k-means VQ {_at_rate(rate, baseline.rate)}"))
     shown.append((f"{rate.bits_per_value:.3g}", "bits/value, everything counted"))
     if rate.bits_per_pixel is not None:
         shown.append((f"{rate.bits_per_pixel:.3g}", "bits/pixel, everything counted"))
@@ -168,6 +169,12 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str]]:
         uses = [CodebookUse.of(counts) for counts in evaluation.token_counts]
         shown.append((f"{sum(u.used for u in uses) / sum(u.size for u in uses):.0%}", "of the codes in use"))
     return shown
+
+
+def _at_rate(codec: Rate, baseline: Rate) -> str:
+    if math.isclose(codec.entropy, baseline.entropy, rel_tol=SAME_RATE):
+        return "at the same rate"
+    return f"at {baseline.entropy / codec.entropy:.2f} times the rate" if codec.entropy else "at another rate"
 
 
 def _quality(result: Result, evaluation: Evaluation) -> tuple[str, float]:
@@ -208,22 +215,20 @@ def _rate_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 
 def _error_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     results = _results(evaluation)
+    head = [""]
+    for kind in ("", ", normalised"):
+        head += [name + kind for name in ("codec", "k-means baseline")[: len(results)]]
+    codec = results[0]
+    names = [name for name in {**codec.original, **codec.normalised} if name != "n"]
+    order = [*(name for name in ERRORS if name in names), *(name for name in names if name not in ERRORS)]
     rows = []
-    for kind in ("original", "normalised"):
-        first = getattr(results[0], kind)
-        for name in first:
-            if name != "n":
-                values = [_figure(getattr(result, kind).get(name)) for result in results]
-                rows.append([_error_name(name, kind, evaluation.unit), *values])
-    return ["", "codec", "k-means baseline"][: 1 + len(results)], rows
-
-
-def _error_name(name: str, kind: str, unit: str) -> str:
-    label, measure = ERRORS.get(name, (name, ""))
-    if measure == "unit":
-        measure = unit if kind == "original" else ""
-    shown = f"{label}, {measure}" if measure else label
-    return shown if kind == "original" else f"{shown}, normalised"
+    for name in order:
+        label, unit = ERRORS.get(name, (name, ""))
+        own = evaluation.unit if unit == "unit" else unit
+        cells = [_figure(result.original.get(name), own) for result in results]
+        cells += [_figure(result.normalised.get(name), "" if unit == "unit" else unit) for result in results]
+        rows.append([label, *cells])
+    return head, rows
 
 
 def _speed_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
@@ -259,8 +264,10 @@ def _results(evaluation: Evaluation) -> list[Result]:
     return [result for result in (evaluation.codec, evaluation.baseline) if result is not None]
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f} dB" if unit == "dB" else f"{value:.4g} {unit}".rstrip()
 
 
 def _rate_of(value: float) -> str:
