@@ -11,36 +11,36 @@ from anycodec.errors import DataError
 
 
 def codec_values(values: NDArray[Any], channels: int, where: str) -> NDArray[np.float32]:
-    """Values [.. C] of a segment as float32 [.. channels], as the codec takes them.
+    """A picture's values [H W C] as float32 [H W channels], as the codec takes them.
 
     A grey picture is replicated into a colour codec's channels.
 
     Args:
-        values: in their layout.
-        channels: channels of the codec; 1 also stands for channels that are coded one by one.
+        values: the picture.
+        channels: channels of the codec.
         where: the file, for the message.
 
     Raises:
-        DataError: the file's channels don't fit the codec.
+        DataError: the picture's channels don't fit the codec.
     """
     found = values.shape[-1]
+    if found not in (1, channels):
+        raise picture_mismatch(found, channels, where)
     x = values.astype(np.float32)
-    if found == channels:
-        return x
-    if found == 1:
-        return np.repeat(x, channels, axis=-1)
-    raise channel_mismatch(found, channels, where)
+    return x if found == channels else np.repeat(x, channels, axis=-1)
 
 
 def native_values(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Decoded values [.. C] with as many channels as the file has: the inverse of `codec_values`."""
+    """Decoded values [H W C] with as many channels as the file has: the inverse of `codec_values`."""
     return values if values.shape[-1] == channels else values.mean(axis=-1, keepdims=True, dtype=np.float32)
 
 
-def channel_mismatch(found: int, wanted: int, where: str) -> DataError:
-    """The error for a file whose channels don't fit."""
-    if wanted == 1:
-        how = "train with data.mode=rgb, or turn the file into a grey one"
-    else:
-        how = "leave it out with data.exclude, or use files with equal columns"
-    return DataError(f"the file has {found} channels, the codec takes {wanted}", where=where, how=how)
+def picture_mismatch(found: int, wanted: int, where: str) -> DataError:
+    """The error for a picture whose channels don't fit the codec."""
+    return DataError(
+        f"the picture has {found} channels, the codec takes {wanted}",
+        where=where,
+        how="turn it into a grey picture, or train a codec with data.mode=rgb"
+        if wanted == 1
+        else "turn it into a grey or an RGB picture",
+    )

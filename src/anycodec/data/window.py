@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from anycodec.config.data import ArraySource, DataSpec, TableSource
 from anycodec.config.run import window_shape
+from anycodec.data.catalog import Entry
 from anycodec.types import SignalInfo
 
 BLOCK_SAMPLES = 2**20
@@ -55,15 +56,15 @@ class Windower:
         folded = shape[-1] if self.independent else 1
         return math.prod(lead) * math.prod(self._counts(spatial)) * folded
 
-    def block(self, info: SignalInfo) -> int:
+    def block(self, signal: SignalInfo | Entry) -> int:
         """Samples or frames of a segment: what compression codes, and normalizes, in one go.
 
-        A whole number of windows, so that only the last segment of a signal needs padding.
+        Of 1-D signals a whole number of windows, so that only the last segment needs padding.
         """
-        if info.axes != "TC":
-            frames = BLOCK_PIXELS // max(1, math.prod(info.shape[-3:]))
+        if len(self.size) > 1:
+            frames = BLOCK_PIXELS // math.prod(signal.shape[-3:])
             return min(BLOCK_FRAMES, max(1, frames))
-        whole = (BLOCK_SAMPLES // info.n_channels - self.overlap) // self._hops[0]
+        whole = (BLOCK_SAMPLES // signal.n_channels - self.overlap) // self._hops[0]
         return max(1, whole) * self._hops[0] + self.overlap
 
     def cut(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
