@@ -1,0 +1,1 @@
+"""Tokens <-> bytes: the .acz container and its entropy coder."""

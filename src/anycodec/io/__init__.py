@@ -1,0 +1,1 @@
+"""File <-> Signal, one module a format."""

@@ -1,0 +1,1 @@
+"""The main engine: networks, losses and training in PyTorch."""

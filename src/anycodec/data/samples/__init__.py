@@ -1,0 +1,1 @@
+"""Built-in sample data, deterministic by seed, written as real files."""

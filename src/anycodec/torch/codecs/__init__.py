@@ -1,0 +1,1 @@
+"""Encoder + quantizer + decoder, one module a codec."""

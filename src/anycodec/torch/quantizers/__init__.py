@@ -1,0 +1,1 @@
+"""One module a quantizer; its name is the spec's type."""

@@ -1,0 +1,1 @@
+"""The training loop: one generic module that names losses, never models."""
