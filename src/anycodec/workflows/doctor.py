@@ -23,8 +23,8 @@ from anycodec import __version__
 from anycodec.workflows.console import out as console
 
 REQUIRED = (
-    "torch", "pytorch-lightning", "pydantic", "typer", "rich", "PyYAML", "numpy", "scipy", "pandas", "pyarrow",
-    "pillow", "constriction", "google-crc32c", "safetensors", "torchmetrics", "matplotlib",
+    "torch", "pytorch-lightning", "pydantic", "typer", "rich", "PyYAML", "numpy", "scipy", "pandas",
+    "pyarrow", "pillow", "constriction", "google-crc32c", "safetensors", "torchmetrics", "matplotlib",
 )  # fmt: skip
 """Distributions that every installation has, as in pyproject.toml."""
 
@@ -182,7 +182,7 @@ def find_problems(
         what = "lightning and pytorch-lightning are both installed: their classes look alike but don't mix"
         problems.append(Problem(what, "pip uninstall lightning"))
     if "torchvision" in versions and "torch" in versions and torch.cuda is None and not torch.failure:
-        what = "torchvision beside a CPU build of torch: it often can't be imported, and libraries that try it fail"
+        what = "torchvision beside a CPU build of torch: it may fail to import, and so what imports it"
         problems.append(Problem(what, "pip uninstall torchvision (anycodec does not use it)"))
     if free_bytes < LOW_DISK_BYTES:
         problems.append(
