@@ -1,0 +1,138 @@
+"""Configuration file and overrides -> a checked `RunSpec`; all mistakes in one go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from anycodec.config.keys import ConfigKey, config_keys
+from anycodec.config.mistakes import explain, place
+from anycodec.config.overrides import apply_overrides
+from anycodec.config.run import RunSpec, cross_check
+from anycodec.config.schema import TAG
+from anycodec.config.secrets import remove_secrets
+from anycodec.config.source import Node, read_file, read_scalar
+from anycodec.errors import ConfigError, UserError
+
+__all__ = ["ConfigKey", "config_keys", "dump_spec", "json_schema", "load_spec"]
+
+
+def load_spec(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = True) -> RunSpec:
+    """Read, override and check a configuration.
+
+    Args:
+        path: a YAML or JSON file, or the folder of a run.
+        overrides: `dotted.key=value`, later ones win (see `anycodec.config.overrides`). Relative
+            paths, in the file too, are relative to the current folder.
+        check_paths: whether data must be there.
+
+    Raises:
+        ConfigError: every mistake, each with the line or override that holds it.
+    """
+    root, mistakes = read_file(path)
+    mistakes += apply_overrides(root, overrides)
+    mistakes += remove_secrets(root)
+    spec: RunSpec | None = None
+    try:
+        spec = RunSpec.model_validate_json(json.dumps(root.plain()), strict=True)
+    except ValidationError as error:
+        mistakes += explain(error, root)
+    if spec:
+        mistakes += [_placed(key, mistake, root) for key, mistake in cross_check(spec)]
+    if check_paths:
+        mistakes += _missing_paths(root)
+    if mistakes or spec is None:
+        raise ConfigError(sorted(mistakes, key=_reading_order))
+    return spec
+
+
+def dump_spec(spec: RunSpec) -> str:
+    """The whole configuration as YAML in the order of the specs; loading it gives an equal spec."""
+    text: str = yaml.dump(
+        _tags_first(spec.model_dump(mode="json")),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunSpec.model_json_schema()}
+
+
+def _tags_first(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    names = sorted(value, key=lambda name: name != TAG)
+    return {name: _tags_first(value[name]) for name in names}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that `read_scalar` would read as something else, writes lists on one line."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    style = None if read_scalar(value) == value else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _list)
+
+
+def _reading_order(mistake: UserError) -> tuple[bool, int]:
+    """By line, overrides last."""
+    where = mistake.where or ""
+    line = where.rpartition(":")[2]
+    return where.startswith("override"), int(line) if line.isdigit() else 0
+
+
+def _placed(key: str, mistake: UserError, root: Node) -> UserError:
+    return UserError(f"`{key}`: {mistake.what}", where=place(root, key.split(".")), how=mistake.how)
+
+
+def _missing_paths(root: Node) -> Iterator[UserError]:
+    """Mistakes about files that the data section names, found even beside other mistakes."""
+    data = (root.section or {}).get("data")
+    if data is None or data.section is None:
+        return
+    given = data.section.get("root")
+    if given is None or given.value in (None, ""):
+        yield UserError("missing key `data.root`: which data?", where=data.where, how="add data.root=DIR")
+    elif isinstance(given.value, str) and not _exists(given.value):
+        yield UserError(
+            f"`data.root`: there is no file or folder {Path(given.value).absolute()}",
+            where=given.where,
+            how="give a folder, a file or a glob pattern that is there: data.root=DIR",
+        )
+    manifest = (data.section.get("split") or data).section
+    path = (manifest or {}).get("path")
+    if path and isinstance(path.value, str) and not Path(path.value).is_file():
+        yield UserError(
+            f"`data.split.path`: there is no file {Path(path.value).absolute()}",
+            where=path.where,
+            how="write it with: anycodec split DIR --by file -o manifest.json",
+        )
+
+
+def _exists(root: str) -> bool:
+    """Whether `root` is there, or matches something as a glob pattern."""
+    path = Path(root)
+    if path.exists():
+        return True
+    try:
+        return any(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    except (ValueError, NotImplementedError):
+        return False
