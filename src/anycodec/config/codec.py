@@ -7,6 +7,7 @@ data is read.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -21,11 +22,15 @@ class SimVqganSpec(Spec):
     """1-D residual convolutional autoencoder (the nanopore system's; facts/nanopore.md)."""
 
     type: Literal["simvqgan"] = "simvqgan"
+    base_channels: int = Field(64, ge=1, description="width after the first convolution")
+    stem_stride: int = Field(
+        1, ge=1, description="downsampling of the first convolution (and upsampling of the last)"
+    )
     channels: tuple[PositiveInt, ...] = Field(
         (64, 128, 128), min_length=1, description="width of each encoder stage; the decoder mirrors it"
     )
     strides: tuple[PositiveInt, ...] = Field(
-        (2, 2, 3), min_length=1, description="downsampling of each stage, as many as channels"
+        (2, 2, 3), min_length=1, description="downsampling at the end of each stage, as many as channels"
     )
     res_blocks: int = Field(2, ge=0, description="residual blocks a stage")
     mid_blocks: int = Field(2, ge=0, description="residual blocks between the stages and the latent")
@@ -52,10 +57,7 @@ class SimVqganSpec(Spec):
     @property
     def stride(self) -> tuple[int, ...]:
         """Samples a token along each spatial axis."""
-        product = 1
-        for stride in self.strides:
-            product *= stride
-        return (product,)
+        return (self.stem_stride * math.prod(self.strides),)
 
 
 class VqganSpec(Spec):

@@ -131,8 +131,8 @@ def _read_text(file: Path) -> str:
         raise refuse("there is no such configuration file", _near_file(file))
     if file.suffix.lower() not in YAML_SUFFIXES + JSON_SUFFIXES:
         raise refuse(
-            f"a configuration file ends in {', '.join(YAML_SUFFIXES + JSON_SUFFIXES)}, not in `{file.suffix}`",
-            "rename it if it is YAML or JSON",
+            f"`{file.suffix}` is not the end of a configuration's name",
+            f"known ends: {', '.join(YAML_SUFFIXES + JSON_SUFFIXES)}",
         )
     try:
         with file.open("rb") as stream:
@@ -181,7 +181,7 @@ class _Composer(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise _Refused(None, None, "anchors (&) and aliases (*) are not used here", event.start_mark)
         if getattr(event, "tag", None) is not None:
@@ -238,7 +238,8 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             return Node([self.build(item, item) for item in node.value], where)
         text = self._text(node.value, where)
-        return Node(read_scalar(text) if node.style is None else text, where, text)
+        quoted = isinstance(node, yaml.ScalarNode) and node.style is not None
+        return Node(text if quoted else read_scalar(text), where, text)
 
     def _entries(self, node: yaml.MappingNode) -> dict[str, Node]:
         entries: dict[str, Node] = {}

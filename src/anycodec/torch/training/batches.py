@@ -65,8 +65,8 @@ def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers:
 class TrainBatches:
     """Endless training batches [B C *s] that know how long the trainer waited for them."""
 
-    def __init__(self, windows: TrainingWindows, source: SourceSpec, batch_size: int, seed: int, start: int) -> None:
-        sampler = BatchSampler(windows, batch_size=batch_size, seed=seed)
+    def __init__(self, windows: TrainingWindows, source: SourceSpec, batch_size: int, start: int) -> None:
+        sampler = BatchSampler(windows, batch_size)
         self._loader = _loader(windows, _Steps(sampler, start), source, source.workers)
         self.waited = 0.0
 

@@ -57,7 +57,7 @@ def train(job: TrainingJob) -> TrainingResult:
     weights = {name: term.weight for name, term in spec.losses.items()}
     module = CodecTraining(codec, make_losses(spec.losses), weights, train_spec)
     batches = TrainBatches(
-        job.train, spec.data, train_spec.batch_size, spec.seed, progress.step * train_spec.accumulate
+        job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate
     )
     stop = StopRequest()
     callback = StepCallback(

@@ -1,0 +1,75 @@
+"""The contract of a codec: windows in, tokens and windows out, the same verbs as a quantizer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from anycodec.torch.quantizers import Quantizer, TokenGrids
+
+
+@dataclass(frozen=True, slots=True)
+class CodecOutput:
+    """What a codec makes of normalised windows.
+
+    Attributes:
+        reconstruction: [B C *s], shaped like the input.
+        tokens: one int64 grid [B *g] a level.
+        losses: weighted scalar terms by name (commitment, codebook, ...).
+        stats: scalars to watch (perplexity, codes_used, ...).
+    """
+
+    reconstruction: Tensor
+    tokens: TokenGrids
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Codec(nn.Module, ABC):
+    """Encoder, quantizer and decoder of windows [B C *s]; *s is a multiple of `stride`."""
+
+    stride: tuple[int, ...]
+    """Values of each of *s that a token covers."""
+
+    @property
+    @abstractmethod
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes a level."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> TokenGrids:
+        """Windows [B C *s] -> token grids [B *g]."""
+
+    @abstractmethod
+    def decode(self, tokens: TokenGrids) -> Tensor:
+        """Token grids [B *g] -> windows [B C *s]."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> CodecOutput:
+        """Encode, quantise and decode, with losses."""
+
+
+class Autoencoder(Codec):
+    """A codec of three parts: `encoder` to latents [B D *g], `quantizer`, `decoder` back."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    quantizer: Quantizer
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        return self.quantizer.codebook_sizes
+
+    def encode(self, x: Tensor) -> TokenGrids:
+        return self.quantizer(self.encoder(x)).tokens
+
+    def decode(self, tokens: TokenGrids) -> Tensor:
+        reconstruction: Tensor = self.decoder(self.quantizer.lookup(tokens))
+        return reconstruction
+
+    def forward(self, x: Tensor) -> CodecOutput:
+        quantized = self.quantizer(self.encoder(x))
+        return CodecOutput(self.decoder(quantized.values), quantized.tokens, quantized.losses, quantized.stats)

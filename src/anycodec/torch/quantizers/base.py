@@ -1,0 +1,54 @@
+"""The contract of a quantizer: latents in, tokens and their values out.
+
+A new quantizer is one module with one `Quantizer` subclass named after its `type`, and a spec in
+`anycodec/config/quantizer.py`. `tests/contracts/test_quantizers.py` enrols it by itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+TokenGrids = tuple[Tensor, ...]
+"""One int64 grid [B *g] a level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What a quantizer makes of latents.
+
+    Attributes:
+        values: [B D *g], the codes in place of the latents; gradients pass straight through.
+        tokens: one int64 grid [B *g] a level.
+        losses: weighted scalar terms by name, to be added to the training loss.
+        stats: scalars to watch: `perplexity`, `codes_used` (share of the codebook in this batch).
+    """
+
+    values: Tensor
+    tokens: TokenGrids
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Quantizer(nn.Module, ABC):
+    """Latents [B D *g] of any number of grid axes <-> tokens.
+
+    In training mode `forward` may change state (averages, initialisation, restarts); in evaluation
+    mode it never does.
+    """
+
+    @property
+    @abstractmethod
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes a level."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Quantized:
+        """Quantise latents [B D *g]."""
+
+    @abstractmethod
+    def lookup(self, tokens: TokenGrids) -> Tensor:
+        """Values [B D *g] of tokens; equals `forward(z).values` for `forward(z).tokens`."""

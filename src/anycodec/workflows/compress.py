@@ -1,0 +1,150 @@
+"""`anycodec compress`: native files -> .acz files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from anycodec import __version__
+from anycodec.bitstream.container import AczWriter, Header, SegmentData
+from anycodec.errors import DataError, UserError
+from anycodec.io.base import Reader
+from anycodec.io.discover import discover
+from anycodec.io.formats import get_format
+from anycodec.types import FileInfo, Signal, Skipped
+from anycodec.workflows.console import out as console
+from anycodec.workflows.pipeline import Pipeline
+from anycodec.workflows.progress import track
+
+SUFFIX = ".acz"
+
+
+def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
+    """Compress each file; files that can't be read are named and left out.
+
+    Returns:
+        0, or 2 where a file was left out.
+
+    Raises:
+        RunError: not a finished run.
+        DataError: no input holds a usable file.
+        UserError: an output exists already.
+    """
+    pipeline = Pipeline.open(run, device)
+    plan, skipped = plan_outputs(pipeline, inputs, out)
+    refuse_existing([target for _, target in plan])
+    done: list[tuple[Path, Path]] = []
+    for source, target in track(plan, len(plan), "compressing"):
+        try:
+            compress_file(pipeline, source, target)
+        except DataError as error:
+            skipped.append(Skipped(str(source), error.what))
+            continue
+        done.append((source, target))
+    _report(done, skipped)
+    return 2 if skipped else 0
+
+
+def plan_outputs(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
+    """Which file becomes which: beside the original, or under `out` with the folders of the input."""
+    plan: list[tuple[Path, Path]] = []
+    skipped: list[Skipped] = []
+    for given in inputs:
+        found = discover(given, pipeline.source)
+        skipped += found.skipped
+        base = given if given.is_dir() else given.parent
+        for path in found.files:
+            folder = path.parent if out is None else out / _relative(path.parent, base)
+            plan.append((path, folder / (path.name + SUFFIX)))
+    return plan, skipped
+
+
+def refuse_existing(targets: Iterable[Path]) -> None:
+    """Never overwrite: an existing file may be the only copy.
+
+    Raises:
+        UserError: names what is there already.
+    """
+    existing = [target for target in targets if target.exists()]
+    if existing:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise UserError(
+            f"{existing[0].name} exists already{more}; nothing was written",
+            where=str(existing[0]),
+            how="choose another folder with -o, or remove it first",
+        )
+
+
+def compress_file(pipeline: Pipeline, source: Path, target: Path) -> None:
+    """Compress one native file, streaming, atomically.
+
+    Raises:
+        DataError: unreadable, or not what the codec was trained for.
+        ResourceError: the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with get_format(pipeline.source.type).open(source, pipeline.source) as reader:
+        header = make_header(pipeline, reader.info)
+        with AczWriter(target, header, pipeline.coder) as writer:
+            for signal in segments(reader, pipeline):
+                write_segment(writer, pipeline, signal)
+
+
+def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
+    """What a reader must know before the first segment."""
+    spec = pipeline.spec
+    return Header(
+        program=f"anycodec {__version__}",
+        source_name=Path(info.path).name,
+        file=FileInfo(path=Path(info.path).name, format=info.format, n_signals=info.n_signals, meta=info.meta),
+        source=spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
+        codec={
+            "fingerprint": pipeline.fingerprint,
+            "run": str(pipeline.run.path.resolve()),
+            "name": spec.name,
+            "type": spec.codec.type,
+            "quantizer": spec.codec.quantizer.type,
+            "engine": spec.engine,
+        },
+        codebook_sizes=pipeline.codec.codebook_sizes,
+    )
+
+
+def segments(reader: Reader, pipeline: Pipeline) -> Iterator[Signal]:
+    """The file in segments of the size that normalizers and windows want."""
+    first = next(iter(reader.signals()), None)
+    if first is None:
+        raise DataError("the file holds no signal", where=reader.info.path)
+    yield from reader.segments(pipeline.windower.block(first))
+
+
+def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal) -> None:
+    """Code one segment into the file."""
+    coded = pipeline.encode(signal)
+    writer.add(signal.info, SegmentData(
+        start=signal.start, length=signal.length, tokens=coded.tokens, affine=coded.affine,
+        mask=signal.mask, attachments=signal.attachments,
+    ))  # fmt: skip
+
+
+def _relative(folder: Path, base: Path) -> Path:
+    try:
+        return folder.relative_to(base)
+    except ValueError:
+        return Path()
+
+
+def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
+    before = sum(source.stat().st_size for source, _ in done)
+    after = sum(target.stat().st_size for _, target in done)
+    for source, target in done[:10]:
+        sizes = f"{source.stat().st_size:,} -> {target.stat().st_size:,} bytes"
+        console.print(f"{source} -> {target}: {sizes}")
+    if len(done) > 10:
+        console.print(f"... {len(done) - 10} more")
+    if done:
+        console.print(f"[bold]{len(done)} files, {before:,} -> {after:,} bytes, {before / max(1, after):.1f}x smaller[/bold]")
+    for item in skipped:
+        console.print(f"left out: {item.path}: {item.reason}", style="yellow")
+
+

@@ -1,0 +1,165 @@
+"""A trained run at work: one segment of a signal to tokens and back.
+
+    Signal --cut--> windows --normalizer.apply--> codec.encode --> Coded
+    Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.data import DataSpec, ImageSource
+from anycodec.config.run import RunSpec
+from anycodec.data.channels import codec_values, native_values
+from anycodec.data.normalize import Normalizer, Segment, make_normalizer
+from anycodec.data.window import Windower
+from anycodec.engine import CodecRuntime, Windows, get_engine
+from anycodec.errors import DataError
+from anycodec.types import Affine, Signal, SignalInfo, Tokens
+
+Restore = Callable[[Windows], Windows]
+"""Normalised windows -> normalised windows: a codec, or a baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A segment after the codec.
+
+    Attributes:
+        tokens: codes of its N windows.
+        affine: statistics to undo the normalizer, None where the run or the type has them.
+    """
+
+    tokens: Tokens
+    affine: Affine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A segment as the codec sees it.
+
+    Attributes:
+        shape: shape of the values that were cut, in their layout.
+        windows: [N C *s], normalised.
+        affine: the statistics used.
+    """
+
+    shape: tuple[int, ...]
+    windows: Windows
+    affine: Affine
+
+
+class Pipeline:
+    """A run, ready to code signals.
+
+    Args:
+        run: the run directory.
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, run: RunDirectory, device: str = "auto") -> None:
+        self.run = run
+        self.spec: RunSpec = run.spec()
+        self.fingerprint = run.fingerprint()
+        self.manifest = run.read_manifest()
+        self.in_channels = int(self.manifest["in_channels"])
+        statistics = run.read_statistics()
+        self.normalizer: Normalizer = make_normalizer(self.spec.data.normalizer, statistics)
+        self.windower = Windower(self.spec.data)
+        engine = get_engine(self.spec.engine)
+        self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
+        self.coder = AdaptiveCoder(
+            [statistics[f"token_counts.{level}"] for level in range(len(self.codec.codebook_sizes))]
+        )
+
+    @classmethod
+    def open(cls, path: Path, device: str = "auto") -> Pipeline:
+        """Load a run directory.
+
+        Raises:
+            RunError: not a finished run.
+        """
+        return cls(RunDirectory(path), device)
+
+    @property
+    def source(self) -> DataSpec:
+        return self.spec.data
+
+    def prepare(self, signal: Signal) -> Prepared:
+        """Cut and normalise a segment.
+
+        Raises:
+            DataError: its channels do not fit the codec.
+        """
+        values = self._values(signal)
+        self._check_channels(signal.info, values.shape[-1])
+        windows = self.windower.cut(values)
+        affine = self.normalizer.statistics(Segment(signal.info, values, windows, signal.mask))
+        return Prepared(values.shape, self.normalizer.apply(windows, affine), affine)
+
+    def encode(self, signal: Signal) -> Coded:
+        """A segment to tokens and the statistics that must travel with them."""
+        prepared = self.prepare(signal)
+        tokens = self.codec.encode(prepared.windows)
+        return Coded(tokens, prepared.affine if self.stores_statistics else None)
+
+    @property
+    def stores_statistics(self) -> bool:
+        """Whether each segment carries its own normalizer statistics."""
+        return self.normalizer.scope in ("signal", "window")
+
+    def decode(self, coded: Coded, info: SignalInfo, start: int, length: int) -> Signal:
+        """Tokens to a segment of the signal `info`, in its unit and native type."""
+        shape = self.shape(info, length)
+        affine = coded.affine or self._shared_statistics(info, shape)
+        return self.restore(self.codec.decode(coded.tokens), shape, affine, info, start)
+
+    def shape(self, info: SignalInfo, length: int) -> tuple[int, ...]:
+        """Shape of the values that the codec sees for a segment of `length`."""
+        channels = self.in_channels if isinstance(self.source, ImageSource) else info.n_channels
+        return (*info.shape[:-1], channels) if info.axes == "HWC" else (length, *info.shape[1:])
+
+    def restore(
+        self, windows: Windows, shape: tuple[int, ...], affine: Affine, info: SignalInfo, start: int
+    ) -> Signal:
+        """Normalised windows to a segment of the signal `info`."""
+        values = self.windower.stitch(self.normalizer.invert(windows, affine), shape)
+        return Signal(info=info, values=_native(self._to_file(values, info), info), start=start)
+
+    def _values(self, signal: Signal) -> NDArray[np.float32]:
+        if isinstance(self.source, ImageSource):
+            return codec_values(signal.values, self.in_channels, signal.info.id)
+        return np.asarray(signal.values, dtype=np.float32)
+
+    def _to_file(self, values: NDArray[np.float32], info: SignalInfo) -> NDArray[np.float32]:
+        return native_values(values, info.n_channels) if isinstance(self.source, ImageSource) else values
+
+    def _shared_statistics(self, info: SignalInfo, shape: tuple[int, ...]) -> Affine:
+        empty: Any = np.zeros((0, *shape[1:]), np.float32)
+        return self.normalizer.statistics(Segment(info, empty, empty))
+
+    def _check_channels(self, info: SignalInfo, channels: int) -> None:
+        if self.windower.independent or channels == self.in_channels:
+            return
+        raise DataError(
+            f"the signal has {channels} channels, the codec was trained on {self.in_channels}",
+            where=info.id or None,
+            how="use files like the training data, or train with data.channels=independent",
+        )
+
+
+def _native(values: NDArray[np.float32], info: SignalInfo) -> NDArray[Any]:
+    """Round and clip to the stored integer type where the values are stored as such."""
+    if info.value_range is None:
+        return values
+    low, high = info.value_range
+    clipped = np.clip(np.rint(values), low, high)
+    return clipped.astype(np.dtype(info.dtype))

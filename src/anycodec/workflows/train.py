@@ -1,0 +1,170 @@
+"""`anycodec train`: configuration -> run directory."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shlex
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anycodec import __version__
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.loader import load_spec
+from anycodec.config.run import RunSpec
+from anycodec.data.loader import PreparedData, open_data
+from anycodec.engine import CodecRuntime, TrainingJob, TrainingResult, TrainingWindows, get_engine
+from anycodec.errors import RunError
+from anycodec.workflows.console import out as console
+
+TOKEN_STATISTICS_VALUES = 2**24
+"""Scalar values of the training split whose tokens give the entropy coder its starting counts."""
+
+# what may change when a run is continued: how long and how it is watched, not what it learns
+_FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
+                             "threads", "tensorboard", "wandb", "early_stop"},
+                   "data": {"root", "workers", "prefetch"}}  # fmt: skip
+
+
+def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quiet: bool) -> int:
+    """Train a codec, from the configuration alone or continuing a run.
+
+    Raises:
+        ConfigError: mistakes in the configuration, all at once.
+        DataError: no usable data.
+        RunError: the folder holds another run, or cannot be continued with these settings.
+    """
+    spec = load_spec(config, overrides)
+    run = RunDirectory(out or Path("runs") / spec.name)
+    _check_folder(run, spec, resume)
+    data = open_data(spec)
+    run.create(spec)
+    run.update_manifest(**_provenance(spec, data))
+    _log_to(run.log)
+    _announce(run, spec, data, quiet)
+    job = TrainingJob(
+        spec=spec, in_channels=data.in_channels, run=run, train=data.train, val=data.val, resume=resume, quiet=quiet
+    )
+    result = get_engine(spec.engine).train(job)
+    finish(run, spec, data)
+    run.update_manifest(training=_summary(spec, result))
+    if not quiet:
+        console.print(f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, "
+                      f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time")  # fmt: skip
+        console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
+    return 0
+
+
+def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
+    """Store what compression needs beside the weights: normalizer and token statistics."""
+    codec = get_engine(spec.engine).load(spec, data.in_channels, run.weights, spec.train.device)
+    counts = token_counts(codec, data.train)
+    arrays = dict(data.normalizer.to_arrays())
+    run.write_statistics(arrays | {f"token_counts.{level}": c for level, c in enumerate(counts)})
+    run.update_manifest(fingerprint=run.fingerprint(), codebook_sizes=list(codec.codebook_sizes))
+
+
+def token_counts(codec: CodecRuntime, windows: TrainingWindows) -> list[np.ndarray]:
+    """How often each code occurs on training windows, one int64 table a level."""
+    counts = [np.zeros(size, np.int64) for size in codec.codebook_sizes]
+    values = 0
+    for index in windows.epoch_order(0):
+        window = windows.item(0, int(index))
+        for table, grid in zip(counts, codec.encode(window).grids, strict=True):
+            table += np.bincount(grid.ravel(), minlength=len(table))
+        values += window.size
+        if values >= TOKEN_STATISTICS_VALUES:
+            break
+    return counts
+
+
+def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
+    if not run.config.is_file():
+        if resume and run.path.exists() and any(run.path.iterdir()):
+            raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
+        return
+    if not resume:
+        raise RunError(
+            "the folder already holds a run",
+            where=str(run.path),
+            how="continue it with --resume, choose another folder with --out, or remove it",
+        )
+    changed = _differences(run.spec(), spec)
+    if changed:
+        raise RunError(
+            "the run was started with other settings: " + "; ".join(changed[:6]),
+            where=str(run.config),
+            how="give the same settings, or start a new run with another --out",
+        )
+
+
+def _differences(old: RunSpec, new: RunSpec) -> list[str]:
+    before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
+    free = tuple(f"{part}.{key}" for part, keys in _FREE_ON_RESUME.items() for key in keys)
+    return [
+        f"{key} was {before.get(key)}, now {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(free)
+    ]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
+    return {
+        "anycodec": __version__,
+        "format": 1,
+        "engine": spec.engine,
+        "in_channels": data.in_channels,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "torch": metadata.version("torch")},
+        "data": {
+            "fingerprint": data.fingerprint,
+            "counts": dict(data.counts),
+            "skipped": [[s.path, s.reason] for s in data.skipped],
+        },
+    }
+
+
+def _summary(spec: RunSpec, result: TrainingResult) -> dict[str, Any]:
+    return {
+        "steps": result.steps,
+        "best": {"metric": spec.train.best.metric, "value": result.best},
+        "seconds": round(result.seconds, 2),
+        "data_wait": round(result.data_wait, 5),
+        "samples_per_second": round(result.samples_per_second),
+    }
+
+
+def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool) -> None:
+    if quiet:
+        return
+    console.print(f"run [bold]{run.path}[/bold]: {spec.codec.type} + {spec.codec.quantizer.type} on {spec.data.root}")
+    console.print("data: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in data.counts.items()))
+    for skipped in data.skipped[:5]:
+        console.print(f"  left out: {skipped.path}: {skipped.reason}", style="yellow")
+    if len(data.skipped) > 5:
+        console.print(f"  ... {len(data.skipped) - 5} more, listed in manifest.json", style="yellow")
+
+
+def _log_to(path: Path) -> None:
+    logger = logging.getLogger("anycodec")
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
