@@ -113,7 +113,7 @@ def test_candidates_have_the_wanted_fixed_rate(shape, rate):
 
 
 def test_rates_out_of_reach_are_told_by_the_own_rate():
-    assert equal_rate_patches((1, 512), 20.0) == [((1, 1), 4096)]
+    assert equal_rate_patches((1, 512), 20.0) == [((1, 1), 6144)]
     assert equal_rate_patches((1, 512), 1e-5) == [((1, 512), 2)]
 
 
@@ -138,7 +138,7 @@ def test_description_names_patch_and_codes():
 
 @pytest.mark.realdata
 def test_ettm1_yardstick():
-    """Measured independently: 4-patches of z-scored columns, 256 codes: RMSE .110 at 1.85 bits/value."""
+    """At least as good as one measured independently: 4-patches, 256 codes, RMSE .110 at 1.85 bits/value."""
     path = Path(__file__).parents[3] / "shared/data/series/ETTm1.csv"
     if not path.is_file():
         pytest.skip("ETTm1.csv is not in ../shared/data/series")
@@ -147,5 +147,11 @@ def test_ettm1_yardstick():
     scaled = [((part - train.mean(0)) / train.std(0)).T.reshape(-1, 1, 640) for part in (train, test)]
     codec = PatchKMeans.fit(scaled[0], (1, 4), 256, seed=0)
     tokens = codec.encode(scaled[1])
-    assert codec.entropy(tokens) == pytest.approx(1.85, abs=0.05)
-    assert np.sqrt(mse(scaled[1], codec.decode(tokens))) == pytest.approx(0.110, abs=0.005)
+    assert 1.7 < codec.entropy(tokens) < 1.86
+    assert 0.100 < np.sqrt(mse(scaled[1], codec.decode(tokens))) < 0.111
+
+
+def test_rate_is_met_on_the_evaluated_windows():
+    train, test = markov(128, 512), markov(64, 512, seed=1) * 0.5
+    fitted = fit_at_rate(train, 1.0, seed=0, evaluated=test, max_codes=512)
+    assert fitted.entropy(fitted.encode(test)) == pytest.approx(1.0, rel=0.05)

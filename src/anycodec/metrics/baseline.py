@@ -20,10 +20,12 @@ Windows = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Shape = tuple[int, ...]
 
-MAX_CODES = 4096
+MAX_CODES = 6144
 CANDIDATES = 3
 """Patch shapes tried for each way to treat the channels."""
 HELD_OUT = 0.1
+RATE_TOLERANCE = 0.01
+ENTROPY_TOKENS = 1 << 18
 MAX_VALUES = 1 << 25
 """Values of the windows that a fit looks at: 128 MiB of float32."""
 
@@ -152,32 +154,51 @@ def equal_rate_patches(
 
 
 def fit_at_rate(
-    windows: Windows, bits_per_value: float, seed: int, max_codes: int = MAX_CODES
+    windows: Windows,
+    bits_per_value: float,
+    seed: int,
+    *,
+    evaluated: Windows | None = None,
+    max_codes: int = MAX_CODES,
 ) -> PatchKMeans:
     """The best k-means baseline whose entropy-coded rate is that of a codec.
 
-    Candidates of `equal_rate_patches` are compared on held-out windows. Because k-means codes are
-    not equally frequent, the winner is then given as many more codes as its order-0 entropy
-    leaves room for, so that an entropy-coded codec is compared with an entropy-coded baseline.
+    k-means codes are not equally frequent, so their order-0 entropy is below log2 K, far below it
+    for pictures. Small codebooks tell by how much; candidates of `equal_rate_patches` at the rate
+    corrected by that are compared on held-out windows, and the winner's codebook is resized once
+    more to meet the rate.
 
     Args:
         windows: training windows [N C *s], normalised.
         bits_per_value: the codec's measured rate for tokens, without side information.
         seed: of sampling and initialisation.
-        max_codes: largest codebook before that correction, which at most doubles it.
+        evaluated: windows on whose tokens that rate was measured and is to be met; only their
+            entropy is looked at. None = the training windows.
+        max_codes: largest codebook.
     """
     rng = np.random.default_rng(seed)
-    most = max(2, MAX_VALUES // math.prod(windows.shape[1:]))
-    windows = windows[rng.permutation(len(windows))[:most]]
+    shape = windows.shape[1:]
+    windows = windows[rng.permutation(len(windows))[: max(2, MAX_VALUES // math.prod(shape))]]
     cut = max(1, round(len(windows) * HELD_OUT))
     held, rest = windows[:cut], windows[cut:] if len(windows) > cut else windows
-    shapes = equal_rate_patches(windows.shape[1:], bits_per_value, max_codes)
-    fitted = [PatchKMeans.fit(rest, patch, size, seed) for patch, size in shapes]
-    best = min(fitted, key=lambda candidate: _distortion(candidate, held))
-    spare = bits_per_value - best.entropy(best.encode(held))
-    # the entropy follows log2 K closely
-    size = round(best.codebook_size * 2 ** min(1.0, spare / best.tokens_per_value))
-    return PatchKMeans.fit(rest, best.patch_shape, size, seed) if size > best.codebook_size else best
+
+    def best(rate: float, most: int) -> tuple[PatchKMeans, float]:
+        candidates = equal_rate_patches(shape, rate, most)
+        fitted = [PatchKMeans.fit(rest, patch, size, seed) for patch, size in candidates]
+        winner = min(fitted, key=lambda codec: _distortion(codec, held))
+        return winner, _typical_entropy(winner, windows if evaluated is None else evaluated)
+
+    rough, spent = best(bits_per_value, max(16, max_codes // 16))
+    codec, spent = best(bits_per_value * min(2.0, rough.nominal / max(spent, 1e-9)), max_codes)
+    if abs(spent / bits_per_value - 1) < RATE_TOLERANCE or not spent:
+        return codec
+    patch_shape = codec.patch_shape
+    bits = math.log2(codec.codebook_size) + (bits_per_value - spent) / codec.tokens_per_value
+    size = max(2, round(2 ** min(bits, 64.0)))
+    if size > max_codes:
+        shorter = equal_rate_patches(shape, bits_per_value * codec.nominal / spent, max_codes)
+        patch_shape, size = next((c for c in shorter if c[0][0] == patch_shape[0]), shorter[0])
+    return PatchKMeans.fit(rest, patch_shape, size, seed)
 
 
 def rate_curve(
@@ -189,6 +210,11 @@ def rate_curve(
         tokens = codec.encode(test)
         error = test - codec.decode(tokens)
         yield codec.entropy(tokens), float(np.square(error).mean(dtype=np.float64))
+
+
+def _typical_entropy(codec: PatchKMeans, windows: Windows) -> float:
+    """Entropy over enough windows that their number does not bound it."""
+    return codec.entropy(codec.encode(windows[: -(-ENTROPY_TOKENS // math.prod(codec.grid))]))
 
 
 def _distortion(codec: PatchKMeans, windows: Windows) -> float:

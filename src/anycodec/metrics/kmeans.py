@@ -11,10 +11,10 @@ Indices = NDArray[np.int64]
 BLOCK = 1 << 20
 """Distances held at a time: 4 MiB of float32, which stays in the cache."""
 SEEDING_ROUNDS = 64
-STAGES = (16, 64, 256)
+STAGES = (16, 64, 128)
 """Samples a code: Lloyd's iterations run on a small subset first (Bottou and Bengio 1995)."""
 WORK = 1 << 32
-"""Distances computed a stage at most, about 4 s on one core."""
+"""Distances of up to about 16 dimensions computed a stage, some 4 s on one core."""
 ITERATIONS = (3, 100)
 """Fewest and most iterations a stage."""
 TOLERANCE = 1e-4
@@ -81,7 +81,8 @@ def _seed(samples: Floats, n_codes: int, rng: np.random.Generator) -> Floats:
 def _iterate(samples: Floats, codes: Floats, rng: np.random.Generator) -> Floats:
     fewest, most = ITERATIONS
     before = np.inf
-    for _ in range(min(most, max(fewest, WORK // (len(samples) * len(codes))))):
+    cost = len(samples) * len(codes) * max(1, samples.shape[1] // 16)
+    for _ in range(min(most, max(fewest, WORK // cost))):
         codes, distortion = _lloyd(samples, codes, rng)
         if before - distortion < TOLERANCE * distortion:
             break
