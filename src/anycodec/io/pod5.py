@@ -1,0 +1,428 @@
+"""Raw nanopore current: POD5 <-> signals [T 1] in pA.
+
+    pA = (ADC + offset) * scale        ADC = round(pA / scale - offset), int16
+
+Every field of a read and of its run is kept, so that the restored file holds equal reads.
+Format: https://pod5-file-format.readthedocs.io/en/latest/SPECIFICATION.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from anycodec.atomic import atomic_path, disk_full
+from anycodec.config.data import Pod5Source
+from anycodec.errors import DataError, MissingExtra
+from anycodec.io.base import Format, Reader
+from anycodec.io.discover import label_of
+from anycodec.types import FileInfo, Meta, Signal, SignalInfo
+
+if TYPE_CHECKING:
+    import pod5
+
+MOST_CHUNK_SAMPLES = 2**26
+"""A chunk (102,400 samples as MinKNOW writes them) that claims more than this is damaged."""
+MOST_OFFSET = 2.0**20
+"""Calibration offsets beyond this leave too few bits of a float32 for the samples."""
+READS_PER_BATCH = 100
+"""Reads that are handed to the library at once."""
+SAMPLES_PER_BATCH = 2**22
+"""Samples that are handed to the library at once, a longer read alone."""
+
+_DAMAGE = (RuntimeError, OSError, ValueError, LookupError, TypeError, OverflowError, pa.ArrowException)
+"""What pod5 and pyarrow raise on damaged files."""
+
+_FLOATS = {
+    "median_before": 0.0,
+    "calibration_offset": 0.0,
+    "calibration_scale": 1.0,
+    "tracked_scaling_scale": None,
+    "tracked_scaling_shift": None,
+    "predicted_scaling_scale": None,
+    "predicted_scaling_shift": None,
+    "time_since_mux_change": 0.0,
+    "open_pore_level": None,
+    "expected_open_pore_level": None,
+    "selected_read_level": None,
+}
+"""Float32 columns of a read and their usual values, which are left out of the metadata; None = NaN."""
+
+_OTHERS: dict[str, Any] = {
+    "read_number": 0,
+    "start": 0,
+    "channel": 0,
+    "well": 0,
+    "pore_type": "not_set",
+    "end_reason": "unknown",
+    "end_reason_forced": False,
+    "num_minknow_events": 0,
+    "num_reads_since_mux_change": 0,
+}
+"""The other columns of a read and their usual values."""
+
+_USUAL: dict[str, Any] = _FLOATS | _OTHERS | {"run_info": 0}
+
+
+class Pod5Format(Format[Pod5Source]):
+    """POD5 files, read and written with the pod5 library."""
+
+    name = "pod5"
+    suffixes = (".pod5",)
+
+    def open(self, path: Path, source: Pod5Source) -> Pod5Reader:
+        return Pod5Reader(path, source)
+
+    def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
+        library = _library()
+        with atomic_path(path) as temporary:
+            temporary.unlink()  # the library refuses to overwrite
+            kind = library.writer.SignalType
+            compression = kind.VbzSignal if info.meta["vbz"] else kind.UncompressedSignal
+            try:
+                with library.Writer(temporary, "anycodec", compression) as writer:
+                    n_reads = _write_reads(writer, info.meta["run_infos"], segments)
+            except RuntimeError as error:
+                if "space" in str(error).lower():
+                    raise disk_full(path) from error
+                raise
+            _check_complete(temporary, n_reads, path)
+
+    def restored_name(self, original: str, info: FileInfo) -> str:  # noqa: ARG002
+        return original
+
+
+class Pod5Reader(Reader):
+    """An open POD5 file. Holds the columns of a few record batches, never all reads."""
+
+    def __init__(self, path: Path, source: Pod5Source) -> None:
+        library = _library()
+        self._path = path
+        self._label = label_of(path, source.root)
+        self._file: pod5.Reader = _open(library, path)
+        with _damage(path):
+            self._tables = [
+                self._file.read_table.get_batch(i).num_rows for i in range(self._file.batch_count)
+            ]
+            self._vbz = bool(self._file.is_vbz_compressed)
+            self._rows_per_batch = int(self._file.signal_batch_row_count)
+            runs = _run_infos(self._file, [f.name for f in dataclasses.fields(library.RunInfo)])
+        self._first = np.concatenate([[0], np.cumsum(self._tables, dtype=np.int64)])
+        self._rates = [float(run["sample_rate"]) for run in runs]
+        self._run_index: dict[str, int] = {}
+        for index, run in enumerate(runs):
+            self._run_index.setdefault(run["acquisition_id"], index)
+        self.info = FileInfo(
+            path=str(path),
+            format="pod5",
+            n_signals=int(self._first[-1]),
+            meta={"run_infos": runs, "vbz": self._vbz},
+        )
+        self._batch = lru_cache(maxsize=8)(self._read_batch)
+        self._chunks = lru_cache(maxsize=64)(self._read_chunks)
+
+    def signals(self) -> Iterator[SignalInfo]:
+        for number in range(len(self._tables)):
+            batch = self._batch(number)
+            for row in range(len(batch)):
+                yield batch.info(row)
+
+    def segments(self, block: int) -> Iterator[Signal]:
+        for number in range(len(self._tables)):
+            batch = self._batch(number)
+            for row in range(len(batch)):
+                info = batch.info(row)
+                for start in range(0, max(1, info.length), block):
+                    yield self._segment(batch, row, info, start, min(start + block, info.length))
+
+    def fetch(self, index: int, start: int, stop: int) -> Signal:
+        number = int(np.searchsorted(self._first, index, side="right")) - 1
+        batch, row = self._batch(number), index - int(self._first[number])
+        info = batch.info(row)
+        return self._segment(batch, row, info, start, min(stop, info.length))
+
+    def close(self) -> None:
+        self._batch.cache_clear()
+        self._chunks.cache_clear()
+        self._file.close()
+
+    def _segment(self, batch: _Batch, row: int, info: SignalInfo, start: int, stop: int) -> Signal:
+        offset, scale = batch.calibration(row)
+        values = np.empty((stop - start, 1), np.float32)
+        position = 0
+        with _damage(self._path):
+            for signal_row in batch.signal_rows(row):
+                chunks, within = (
+                    self._chunks(signal_row // self._rows_per_batch),
+                    signal_row % self._rows_per_batch,
+                )
+                count = chunks.counts[within]
+                low, high = max(start, position), min(stop, position + count)
+                if high > low:
+                    adc = chunks.adc(within)[low - position : high - position]
+                    to_picoamperes(adc, offset, scale, values[low - start : high - start, 0])
+                position += count
+            if position != info.length:
+                raise ValueError(f"a read of {info.length} samples has chunks of {position}")
+        return Signal(info=info, values=values, start=start)
+
+    def _read_batch(self, number: int) -> _Batch:
+        with _damage(self._path):
+            columns = self._file.get_batch(number).columns
+            return _Batch(self._path, columns, self._run_index, self._rates, self._label)
+
+    def _read_chunks(self, number: int) -> _Chunks:
+        batch = self._file.signal_table.get_batch(number)
+        batch.validate(full=True)
+        return _Chunks(batch.column("signal"), batch.column("samples").to_pylist(), self._vbz)
+
+
+class _Batch:
+    """The columns of one record batch of the read table."""
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Any,
+        run_index: dict[str, int],
+        rates: Sequence[float],
+        label: str | None,
+    ) -> None:
+        for name in columns._fields:
+            getattr(columns, name).validate(full=True)
+        self._path, self._rates, self._label = path, rates, label
+        self._ids = columns.read_id.to_pylist()
+        self._lengths = columns.num_samples.to_pylist()
+        self._rows = columns.signal.values.to_numpy()
+        self._ends = columns.signal.offsets.to_numpy()
+        self._offset = columns.calibration_offset.to_pylist()
+        self._scale = columns.calibration_scale.to_pylist()
+        kept = {name: getattr(columns, name).to_pylist() for name in _OTHERS}
+        if "channel_32bit" in columns._fields:
+            kept["channel"] = columns.channel_32bit.to_pylist()
+        for name in _FLOATS.keys() & set(columns._fields):
+            kept[name] = _json_floats(getattr(columns, name).to_numpy(zero_copy_only=False))
+        kept["run_info"] = [run_index[name] for name in columns.run_info.to_pylist()]
+        self._kept: dict[str, list[Any]] = kept
+        if any(values.count(None) for name, values in kept.items() if name not in _FLOATS):
+            raise ValueError("a read lacks a field")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def info(self, row: int) -> SignalInfo:
+        """Describe a read; fields at their usual values are left out of its metadata."""
+        meta = {name: values[row] for name, values in self._kept.items() if values[row] != _USUAL[name]}
+        return SignalInfo(
+            id=str(UUID(bytes=self._ids[row])),
+            axes="TC",
+            shape=(self._lengths[row], 1),
+            dtype="int16",
+            rate=self._rates[self._kept["run_info"][row]],
+            unit="pA",
+            channels=("current",),
+            label=self._label,
+            meta=meta,
+        )
+
+    def calibration(self, row: int) -> tuple[float, float]:
+        """Offset and scale of a read.
+
+        Raises:
+            DataError: int16 samples would not survive this calibration.
+        """
+        offset, scale = self._offset[row], self._scale[row]
+        usable = math.isfinite(scale) and abs(scale) > 1e-30 and abs(offset) <= MOST_OFFSET
+        if usable and abs(scale) * (MOST_OFFSET + 2**15) < np.finfo(np.float32).max:
+            return offset, scale
+        raise DataError(
+            f"a read has a calibration that can't be inverted: offset {offset:g}, scale {scale:g}",
+            where=f"{self._path} {UUID(bytes=self._ids[row])}",
+            how="leave the file out with data.exclude",
+        )
+
+    def signal_rows(self, row: int) -> list[int]:
+        """Rows of the signal table that hold the chunks of a read."""
+        rows: list[int] = self._rows[self._ends[row] : self._ends[row + 1]].tolist()
+        return rows
+
+
+class _Chunks:
+    """One record batch of the signal table."""
+
+    def __init__(self, signal: pa.Array, counts: list[int], vbz: bool) -> None:
+        if max(counts, default=0) > MOST_CHUNK_SAMPLES:
+            raise ValueError(f"a chunk claims {max(counts)} samples")
+        self.counts = counts
+        self._signal = signal
+        self._vbz = vbz
+        self._scratch = np.empty(max(counts, default=0), np.int16)
+
+    def adc(self, row: int) -> NDArray[np.int16]:
+        """The samples of a chunk, valid until the next call."""
+        from pod5.signal_tools import vbz_decompress_signal_into
+
+        if not self._vbz:
+            stored: NDArray[np.int16] = self._signal[row].values.to_numpy()
+            return stored
+        samples = self._scratch[: self.counts[row]]
+        vbz_decompress_signal_into(memoryview(self._signal[row].as_buffer()), samples)
+        return samples
+
+
+def to_picoamperes(
+    adc: NDArray[np.int16], offset: float, scale: float, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """ADC counts -> pA, as the pod5 library computes it."""
+    values = np.add(adc, np.float32(offset), out=out, dtype=np.float32)
+    values *= np.float32(scale)
+    return values
+
+
+def to_adc(values: NDArray[Any], offset: float, scale: float) -> NDArray[np.int16]:
+    """pA -> ADC counts: the inverse of `to_picoamperes`, exact on every int16."""
+    counts = np.rint(values.astype(np.float64) / np.float64(np.float32(scale)) - np.float32(offset))
+    limits = np.iinfo(np.int16)
+    return np.clip(counts, limits.min, limits.max).astype(np.int16)
+
+
+def _write_reads(writer: pod5.Writer, runs: Sequence[Meta], segments: Iterable[Signal]) -> int:
+    """Add all reads, a batch at a time; returns their number."""
+    run_infos = [_library().RunInfo(**run) for run in runs]
+    for run in run_infos:
+        writer.add(run)
+    waiting: list[pod5.Read] = []
+    n_reads = n_samples = 0
+    for info, adc in _whole_reads(segments):
+        waiting.append(_native_read(info, adc, run_infos))
+        n_reads, n_samples = n_reads + 1, n_samples + len(adc)
+        if len(waiting) == READS_PER_BATCH or n_samples >= SAMPLES_PER_BATCH:
+            writer.add_reads(waiting)
+            waiting, n_samples = [], 0
+    writer.add_reads(waiting)
+    return n_reads
+
+
+def _whole_reads(segments: Iterable[Signal]) -> Iterator[tuple[SignalInfo, NDArray[np.int16]]]:
+    """Join the segments of each read, as ADC counts."""
+    info: SignalInfo | None = None
+    parts: list[NDArray[np.int16]] = []
+    for segment in segments:
+        if segment.start == 0 and info is not None:
+            yield info, np.concatenate(parts)
+            parts = []
+        info = segment.info
+        fields = _USUAL | dict(info.meta)
+        parts.append(to_adc(segment.values[:, 0], fields["calibration_offset"], fields["calibration_scale"]))
+    if info is not None:
+        yield info, np.concatenate(parts)
+
+
+def _native_read(info: SignalInfo, adc: NDArray[np.int16], runs: Sequence[pod5.RunInfo]) -> pod5.Read:
+    library = _library()
+    fields = _USUAL | dict(info.meta)
+    number = {name: math.nan if fields[name] is None else float(fields[name]) for name in _FLOATS}
+    levels = ("open_pore_level", "expected_open_pore_level", "selected_read_level")
+    return library.Read(
+        read_id=UUID(info.id),
+        pore=library.Pore(fields["channel"], fields["well"], fields["pore_type"]),
+        calibration=library.Calibration(number["calibration_offset"], number["calibration_scale"]),
+        read_number=fields["read_number"],
+        start_sample=fields["start"],
+        median_before=number["median_before"],
+        end_reason=library.EndReason(
+            library.EndReasonEnum[fields["end_reason"].upper()], fields["end_reason_forced"]
+        ),
+        run_info=runs[fields["run_info"]],
+        num_minknow_events=fields["num_minknow_events"],
+        tracked_scaling=library.pod5_types.ShiftScalePair(
+            number["tracked_scaling_shift"], number["tracked_scaling_scale"]
+        ),
+        predicted_scaling=library.pod5_types.ShiftScalePair(
+            number["predicted_scaling_shift"], number["predicted_scaling_scale"]
+        ),
+        num_reads_since_mux_change=fields["num_reads_since_mux_change"],
+        time_since_mux_change=number["time_since_mux_change"],
+        signal=adc,
+        **{name: number[name] for name in levels if name in info.meta},
+    )
+
+
+def _check_complete(written: Path, n_reads: int, target: Path) -> None:
+    """The library drops errors when it closes a file, such as a full disk: look at the result."""
+    try:
+        with _library().Reader(written) as reader:
+            found = sum(batch.num_reads for batch in reader.read_batches())
+    except (RuntimeError, OSError, pa.ArrowException) as error:
+        raise disk_full(target) from error
+    if found != n_reads:
+        raise disk_full(target)
+
+
+def _run_infos(file: pod5.Reader, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The run info table as JSON values; times are milliseconds since 1970 UTC."""
+    runs: list[dict[str, Any]] = []
+    for number in range(file.run_info_table.num_record_batches):
+        batch = file.run_info_table.get_batch(number)
+        batch.validate(full=True)
+        columns = {}
+        for name in names:
+            column = batch.column(name)
+            columns[name] = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+        for row in range(batch.num_rows):
+            values = {name: column[row].as_py() for name, column in columns.items()}
+            values |= {name: dict(values[name]) for name in ("context_tags", "tracking_id")}
+            runs.append(values)
+    return runs
+
+
+def _json_floats(values: NDArray[np.float32]) -> list[float | str | None]:
+    """Float32 as the shortest decimals that restore them; NaN as None, infinities as text."""
+    return [float(str(v)) if math.isfinite(v) else None if math.isnan(v) else str(v) for v in values]
+
+
+def _open(library: Any, path: Path) -> pod5.Reader:
+    if not path.is_file():
+        raise DataError("the file does not exist", where=str(path))
+    with _damage(path):
+        return library.Reader(path)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what the library raises on a damaged file into a DataError."""
+    try:
+        yield
+    except (
+        RuntimeError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OverflowError,
+        pa.ArrowException,
+    ) as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"not a usable POD5 file, it is truncated, damaged or of another kind ({detail})",
+            where=str(path),
+            how="copy it again from its source, or leave it out with data.exclude",
+        ) from error
+
+
+def _library() -> Any:
+    try:
+        import pod5
+    except ModuleNotFoundError as error:
+        raise MissingExtra("the pod5 library", "pod5") from error
+    return pod5
