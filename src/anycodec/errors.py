@@ -34,14 +34,21 @@ class UserError(Exception):
         return "\n".join(lines)
 
 
+_MISTAKES_SHOWN = 7
+"""Mistakes of a configuration that fit one screen."""
+
+
 class ConfigError(UserError):
     """One or more mistakes in a configuration, reported together."""
 
     def __init__(self, mistakes: Sequence[UserError]) -> None:
         self.mistakes = tuple(mistakes)
         noun = "mistake" if len(self.mistakes) == 1 else "mistakes"
-        body = "\n".join(mistake.render() for mistake in self.mistakes)
-        super().__init__(f"{len(self.mistakes)} {noun} in the configuration\n{body}")
+        parts = [f"{len(self.mistakes)} {noun} in the configuration"]
+        parts += [mistake.render() for mistake in self.mistakes[:_MISTAKES_SHOWN]]
+        if len(self.mistakes) > _MISTAKES_SHOWN:
+            parts.append(f"... and {len(self.mistakes) - _MISTAKES_SHOWN} more")
+        super().__init__("\n".join(parts))
 
 
 class DataError(UserError):
