@@ -30,7 +30,7 @@ lint:  ## style, types and the direction of imports
 
 docs:  ## the manual, into site/
 	@scripts/setup.sh docs
-	$(BIN)/python docs/write_config_reference.py
+	$(BIN)/python scripts/config_reference.py
 	$(BIN)/zensical build --clean --strict $(ARGS)
 
 bench:  ## every benchmark, results as JSON

@@ -1,0 +1,43 @@
+"""Writes docs/config-keys.md: every setting, as `anycodec config keys` lists them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from anycodec.config.schema import ConfigKey, config_keys
+
+PAGE = Path(__file__).parents[1] / "docs" / "config-keys.md"
+
+INTRODUCTION = """# All settings
+
+Every key with its type, default and meaning, as `anycodec config keys` prints them. A part in brackets,
+`[type=vqgan]`, says which types have the key; `<name>` stands for a name of your choice.
+"""
+
+
+def section_of(entry: ConfigKey) -> str:
+    """The part of the configuration that holds the key: its first word."""
+    head = entry.key.split(".")[0].split("[")[0]
+    return head if head != entry.key else "run"
+
+
+def row(entry: ConfigKey) -> str:
+    """One line of a Markdown table; a bar in a cell would end the cell."""
+    cells = (f"`{entry.key}`", entry.type, f"`{entry.default}`", entry.description)
+    return (
+        "| " + " | ".join(cell.replace("|", "&#124;" if "`" not in cell else "\\|") for cell in cells) + " |"
+    )
+
+
+def main() -> None:
+    """Write the page."""
+    lines = [INTRODUCTION]
+    for section, entries in groupby(sorted(config_keys(), key=section_of), key=section_of):
+        lines += [f"## {section}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [*map(row, entries), ""]
+    PAGE.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
