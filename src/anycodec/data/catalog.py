@@ -98,14 +98,6 @@ def relative_name(path: str | Path, base: Path) -> str:
     return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
 
 
-def base_folder(root: Path) -> Path:
-    """The folder that a data root (folder, file or glob pattern) starts from."""
-    if root.is_dir():
-        return root
-    plain = [part for part in root.parents if not set("*?[") & set(str(part))]
-    return plain[0]
-
-
 def _scan_file(path: Path, source: DataSpec, open_file: OpenFile) -> tuple[list[Entry], list[str]]:
     """Entries of a file, and reasons for what was left out."""
     name = str(path)

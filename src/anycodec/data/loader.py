@@ -8,13 +8,13 @@ from pathlib import Path
 
 from anycodec.config.data import DataSpec, ImageSource
 from anycodec.config.run import RunSpec
-from anycodec.data.catalog import Catalog, base_folder, scan
+from anycodec.data.catalog import Catalog, scan
 from anycodec.data.dataset import WindowDataset
 from anycodec.data.normalize import Normalizer, make_normalizer
 from anycodec.data.split import Pieces, make_split
 from anycodec.data.window import Windower
 from anycodec.errors import DataError
-from anycodec.io.discover import discover
+from anycodec.io.discover import base_folder, discover
 from anycodec.io.formats import open_file
 from anycodec.types import Skipped
 
@@ -98,9 +98,9 @@ def find_signals(source: DataSpec) -> Catalog:
         MissingExtra: the library for these files is not installed.
     """
     root = _root(source)
-    files, skipped = discover(root, source)
-    catalog = scan(files, source, open_file)
-    catalog = Catalog(catalog.entries, (*skipped, *catalog.skipped))
+    found = discover(root, source)
+    catalog = scan(found.files, source, open_file)
+    catalog = Catalog(catalog.entries, found.skipped + catalog.skipped)
     if not catalog.entries:
         first = catalog.skipped[0] if catalog.skipped else None
         raise DataError(

@@ -35,6 +35,8 @@ Mask = NDArray[np.bool_]
 
 MAD_TO_DEVIATION = 1.4826
 """1 / Phi^-1(3/4): makes the MAD of a normal distribution its standard deviation."""
+SMALLEST_MAD = 1e-6
+"""Share of the standard deviation below which a MAD counts as zero."""
 REVIN_EPSILON = 1e-5
 """RevIN (Kim 2022), section 3."""
 
@@ -94,8 +96,8 @@ class Normalizer(ABC):
 class MedianMad(Normalizer):
     """(x - median) / (1.4826 MAD) a channel, over the valid values of a segment.
 
-    Where more than half of the values are equal the MAD is 0: the standard deviation takes its
-    place, and 1 where that is 0 too.
+    Where more than half of the values are (nearly) equal, as in a saturated read, the MAD says
+    nothing: the standard deviation takes its place, and 1 where that is 0 too.
     """
 
     scope = "signal"
@@ -234,7 +236,8 @@ def _robust(x: NDArray[np.float32]) -> tuple[float, float]:
     median = float(np.median(x))
     # against the rounded median that is stored, exact in float32 for neighbouring values
     distance = np.abs(x - np.float32(median))
-    return median, MAD_TO_DEVIATION * float(np.median(distance)) or float(x.std(dtype=np.float64))
+    scale, deviation = MAD_TO_DEVIATION * float(np.median(distance)), float(x.std(dtype=np.float64))
+    return median, scale if scale > SMALLEST_MAD * deviation else deviation
 
 
 def _affine(shift: NDArray[Any], scale: NDArray[Any]) -> Affine:

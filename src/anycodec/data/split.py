@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from anycodec.config.data import (
     TimeSplit,
 )
 from anycodec.config.run import window_shape
-from anycodec.data.catalog import Catalog, Entry, base_folder
+from anycodec.data.catalog import Catalog, Entry
 from anycodec.data.manifest import Row, read_manifest, resolve
 from anycodec.errors import DataError
+from anycodec.io.discover import base_folder, natural_key
 from anycodec.types import Skipped
 
 Ratios = tuple[float, float, float]
@@ -128,11 +128,6 @@ def blocks(total: int, ratios: Ratios, guard: int) -> list[tuple[int, int]]:
         bounds.append((start, start + count))
         start += count + (guard if count else 0)
     return bounds
-
-
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sort key under which frame_2 comes before frame_10."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def _by_time(entries: Sequence[Entry], ratios: Ratios, guard: int) -> Split:
