@@ -21,7 +21,7 @@ Indices = NDArray[np.int64]
 Shape = tuple[int, ...]
 
 MAX_CODES = 6144
-CANDIDATES = 3
+CANDIDATES = 2
 """Patch shapes tried for each way to treat the channels."""
 HELD_OUT = 0.1
 RATE_TOLERANCE = 0.01
@@ -129,7 +129,7 @@ def equal_rate_patches(
 
     A longer patch at the same rate has more codes and serves the baseline better, as long as the
     training data can fill them; so candidates go from the longest patch with at most `max_codes`
-    codes to shorter ones with about a quarter and a sixteenth of the codes, each with all channels
+    codes to shorter ones with about a quarter of the codes, each with all channels
     together and, where there are several, with one channel at a time.
 
     Args:
