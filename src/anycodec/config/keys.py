@@ -21,7 +21,7 @@ class ConfigKey:
         key: dotted; `codec[type=vqgan].dropout` belongs to that type only, `losses.<name>.weight`
             stands for every name.
         type: what it takes ("integer >= 1", "cpu | cuda").
-        default: as JSON, "required" where there is none.
+        default: as it would be written in a file, "required" where there is none.
         description: what it means, with its unit.
     """
 
@@ -81,7 +81,9 @@ def _prefixed(prefix: str, key: ConfigKey) -> ConfigKey:
 
 def _default_text(info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
-    return "required" if default is PydanticUndefined else json.dumps(to_jsonable_python(default))
+    if default is PydanticUndefined:
+        return "required"
+    return default if isinstance(default, str) else json.dumps(to_jsonable_python(default))
 
 
 def _active(shape: Shape, node: Node, prefix: str) -> Iterator[tuple[str, Leaf]]:

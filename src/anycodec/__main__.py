@@ -1,0 +1,5 @@
+"""`python -m anycodec`."""
+
+from anycodec.cli import main
+
+main()

@@ -1,0 +1,290 @@
+"""The command line: parsing only, one function a verb.
+
+Nothing heavy is imported before a verb runs, so that `--help` is quick. Exit codes: `anycodec.exits`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from anycodec import __version__
+from anycodec.exits import EXIT_BUG, Verbs
+
+app = typer.Typer(
+    name="anycodec",
+    cls=Verbs,
+    help="Learned discrete codecs for signals of any kind: train, compress, restore.",
+    epilog="First steps: anycodec demo. A configuration: anycodec config check configs/nanopore.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at configurations: keys, schema, show, check.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def _complete_override(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from anycodec.config.completion import complete_override
+
+    config = ctx.params.get("config")
+    return complete_override(
+        Path(config) if config else None, list(ctx.params.get("overrides") or ()), incomplete
+    )
+
+
+Config = Annotated[
+    Path, typer.Argument(help="YAML or JSON file, or the folder of a run.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Settings laid over the file, for example data.root=DIR train.steps=1000.",
+        metavar="KEY=VALUE",
+        autocompletion=_complete_override,
+        show_default=False,
+    ),
+]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder that `anycodec train` wrote.", show_default=False)
+]
+BesideInput = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder to write into.", show_default="beside each file")
+]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anycodec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def samples(
+    kind: Annotated[
+        Literal["nanopore", "series", "gait", "images", "video"],
+        typer.Argument(metavar="KIND", help="nanopore, series, gait, images or video."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same files.")] = 0,
+    size: Annotated[Literal["small", "full"], typer.Option(help="How much.")] = "full",
+) -> int | None:
+    """Write built-in sample data as real files."""
+    from anycodec.workflows import samples as workflow
+
+    return workflow.run(kind=kind, out=out, seed=seed, size=size)
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/NAME")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
+    steps: Annotated[int | None, typer.Option(help="train.steps=N")] = None,
+    val_every: Annotated[
+        int | None, typer.Option(help="Short for train.val_every=N.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> int | None:
+    """Train a codec."""
+    from anycodec.workflows import train as workflow
+
+    short = {"train.steps": steps, "train.val_every": val_every}
+    settings = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    return workflow.run(config=config, overrides=settings, out=out, resume=resume, quiet=quiet)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files or folders; the test split if none.", show_default=False),
+    ] = None,
+    device: Device = "auto",
+) -> int | None:
+    """Measure rate and error of a run, beside k-means at the same rate."""
+    from anycodec.workflows import evaluate as workflow
+
+    return workflow.run(run=run, inputs=list(inputs or ()), device=device)
+
+
+@app.command()
+def compress(
+    run: Run,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Files or folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write into.", show_default="beside each file"),
+    ] = None,
+    device: Device = "auto",
+) -> int | None:
+    """Compress files into .acz files."""
+    from anycodec.workflows import compress as workflow
+
+    return workflow.run(run=run, inputs=files, out=out, device=device)
+
+
+@app.command()
+def decompress(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write into.", show_default="beside each file"),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="The run that compressed them.", show_default="the one recorded in each file"),
+    ] = None,
+    device: Device = "auto",
+) -> int | None:
+    """Restore native files from .acz files."""
+    from anycodec.workflows import decompress as workflow
+
+    return workflow.run(files=files, out=out, run=run, device=device)
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Data file, .acz file or run.", show_default=False)
+    ],
+) -> int | None:
+    """Show what is in a file or a run: codec, rate, sizes, statistics."""
+    from anycodec.workflows import inspect as workflow
+
+    return workflow.run(path=path)
+
+
+@app.command()
+def split(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of data.", show_default=False)],
+    *,
+    by: Annotated[
+        Literal["time", "file", "signal", "class"],
+        typer.Option(help="What stays whole: blocks of time, files, signals (reads) or classes."),
+    ],
+    ratios: Annotated[
+        tuple[float, float, float], typer.Option(help="Shares of training, validation and test.")
+    ] = (0.8, 0.1, 0.1),
+    guard: Annotated[int, typer.Option(min=0, help="Samples, frames or files dropped at each border.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")] = Path("manifest.json"),
+    kind: Annotated[
+        Literal["pod5", "table", "image", "video", "array"] | None,
+        typer.Option("--type", help="data.type of the files.", show_default="found by their names"),
+    ] = None,
+) -> int | None:
+    """Write train, validation and test lists, for data.split.type=manifest."""
+    from anycodec.workflows import split as workflow
+
+    return workflow.run(root=root, by=by, ratios=ratios, guard=guard, seed=seed, out=out, type=kind)
+
+
+@app.command()
+def report(run: Run) -> int | None:
+    """Write report.html and figures of an evaluated run again."""
+    from anycodec.workflows import report as workflow
+
+    return workflow.run(run)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to work in.")] = Path("runs/demo"),
+) -> int | None:
+    """Sample data, training, compression, restoration and report in one go."""
+    from anycodec.workflows import demo as workflow
+
+    return workflow.run(out=out)
+
+
+@app.command()
+def doctor() -> int | None:
+    """Show versions, devices and optional parts, and how to get what is missing."""
+    from anycodec.workflows import doctor as workflow
+
+    return workflow.run()
+
+
+@config_app.command("keys")
+def config_keys() -> None:
+    """Every key with its type, default and meaning."""
+    from anycodec.workflows import config as workflow
+
+    workflow.keys()
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """The JSON schema, for editors."""
+    from anycodec.workflows import config as workflow
+
+    workflow.schema()
+
+
+@config_app.command("show")
+def config_show(config: Config, overrides: Overrides = None) -> None:
+    """The resolved configuration as YAML."""
+    from anycodec.workflows import config as workflow
+
+    workflow.show(config, overrides or [])
+
+
+@config_app.command("check")
+def config_check(config: Config, overrides: Overrides = None) -> None:
+    """Validate only."""
+    from anycodec.workflows import config as workflow
+
+    workflow.check(config, overrides or [])
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except BrokenPipeError:
+        _leave_quietly()
+    except Exception as error:
+        traceback.print_exc()
+        typer.echo(
+            f"\nThis is a bug in anycodec {__version__} ({type(error).__name__}). "
+            "Please report it with the lines above and the command.",
+            err=True,
+        )
+        raise SystemExit(EXIT_BUG) from error
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_quietly()
+
+
+def _leave_quietly() -> None:
+    """The reader of our output is gone (`| head`): let nothing more be written at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

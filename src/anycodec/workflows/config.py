@@ -1,0 +1,66 @@
+"""What `anycodec config` shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from anycodec.config.loader import config_keys, dump_spec, json_schema, load_spec
+from anycodec.config.run import RunSpec, window_shape
+from anycodec.workflows.console import out
+
+
+def keys() -> None:
+    """Every setting with its type, default and meaning: a table on a terminal, else tab-separated."""
+    rows = [(key.key, key.type, key.default, key.description) for key in config_keys()]
+    if not out.is_terminal:
+        print(*("\t".join(row) for row in rows), sep="\n")
+        return
+    table = Table("key", "type", "default", "meaning", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table, soft_wrap=False)
+
+
+def schema() -> None:
+    """The JSON schema."""
+    print(json.dumps(json_schema(), indent=2))
+
+
+def show(config: Path, overrides: list[str]) -> None:
+    """The resolved configuration as YAML.
+
+    Raises:
+        ConfigError: mistakes in the configuration; data need not be there.
+    """
+    print(dump_spec(load_spec(config, overrides, check_paths=False)), end="")
+
+
+def check(config: Path, overrides: list[str]) -> None:
+    """Validate only, and say in one line what it comes to.
+
+    Raises:
+        ConfigError: mistakes in the configuration, a missing data folder among them.
+    """
+    print(f"OK  {summary(load_spec(config, overrides))}")
+
+
+def summary(spec: RunSpec) -> str:
+    """One line: codec, window, tokens a window and the rate before entropy coding.
+
+    The nominal rate counts log2(codebook size) bits a token, over the values at one channel.
+    """
+    codec, shape = spec.codec, window_shape(spec.data)
+    tokens = math.prod(size // stride for size, stride in zip(shape, codec.stride, strict=True))
+    bits = tokens * math.log2(codec.quantizer.codebook_size)
+    extent = " x ".join(map(str, shape))
+    unit, value = ("samples", "sample") if len(shape) == 1 else ("pixels", "pixel")
+    return (
+        f"{spec.name}: {spec.data.type} -> {codec.type} with {codec.quantizer.type}; "
+        f"window {extent} {unit}, {tokens} tokens of {codec.quantizer.codebook_size} codes, "
+        f"nominally {bits / math.prod(shape):.4g} bits/{value}; {spec.train.steps} steps on {spec.engine}"
+    )
