@@ -41,4 +41,4 @@ constraints:  ## write constraints.txt again (ARGS=--upgrade moves all versions)
 	scripts/constraints.sh $(ARGS)
 
 clean:  ## remove the environment and everything that was built
-	rm -rf .venv .cache build dist site demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
