@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from anycodec.config.schema import ConfigKey, config_keys
+from anycodec.config.keys import ConfigKey, config_keys
 
 PAGE = Path(__file__).parents[1] / "docs" / "config-keys.md"
+BAR = "\\|"
 
 INTRODUCTION = """# All settings
 
@@ -23,11 +24,9 @@ def section_of(entry: ConfigKey) -> str:
 
 
 def row(entry: ConfigKey) -> str:
-    """One line of a Markdown table; a bar in a cell would end the cell."""
+    """One line of a Markdown table; a bare bar would end a cell."""
     cells = (f"`{entry.key}`", entry.type, f"`{entry.default}`", entry.description)
-    return (
-        "| " + " | ".join(cell.replace("|", "&#124;" if "`" not in cell else "\\|") for cell in cells) + " |"
-    )
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
 def main() -> None:

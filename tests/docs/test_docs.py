@@ -43,12 +43,12 @@ def blocks_of(page: Path) -> list[Block]:
     return [
         Block(
             page,
-            text[: match.start("code")].count("\n") + 1,
-            match["language"],
-            match["code"],
-            match["reason"],
+            text.count("\n", 0, found.start("code")) + 1,
+            found["language"],
+            found["code"],
+            found["reason"],
         )
-        for match in FENCE.finditer(text)
+        for found in FENCE.finditer(text)
     ]
 
 
@@ -63,7 +63,8 @@ def commands(program: str) -> list[tuple[str, list[str]]]:
         if block.language not in ("sh", "console"):
             continue
         for line in block.code.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
+            call = re.split(r" [>|] ", line.removeprefix("$ "))[0]
+            words = shlex.split(call, comments=True)
             if words[:1] == [program]:
                 found.append((f"{block}: {line}", words[1:]))
     return found
@@ -99,15 +100,12 @@ def test_there_is_something_to_check():
 def test_python_compiles_and_names_what_exists(block):
     tree = ast.parse(block.code, filename=str(block))
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("anycodec"):
-            module = importlib.import_module(node.module)
-            assert all(hasattr(module, alias.name) for alias in node.names)
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "anycodec"
-        ):
-            assert hasattr(importlib.import_module("anycodec"), node.attr), f"anycodec.{node.attr}"
+        match node:
+            case ast.ImportFrom(module=str(name)) if name.startswith("anycodec"):
+                module = importlib.import_module(name)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+            case ast.Attribute(value=ast.Name(id="anycodec"), attr=name):
+                assert hasattr(importlib.import_module("anycodec"), name), f"anycodec.{name}"
 
 
 @pytest.mark.parametrize(("place", "arguments"), ANYCODEC, ids=[place for place, _ in ANYCODEC])
