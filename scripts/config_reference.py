@@ -8,7 +8,6 @@ from pathlib import Path
 from anycodec.config.keys import ConfigKey, config_keys
 
 PAGE = Path(__file__).parents[1] / "docs" / "config-keys.md"
-BAR = "\\|"
 
 INTRODUCTION = """# All settings
 
@@ -24,9 +23,9 @@ def section_of(entry: ConfigKey) -> str:
 
 
 def row(entry: ConfigKey) -> str:
-    """One line of a Markdown table; a bare bar would end a cell."""
-    cells = (f"`{entry.key}`", entry.type, f"`{entry.default}`", entry.description)
-    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
+    """One line of a Markdown table; a bar outside of code would end the cell."""
+    kind, meaning = (text.replace("|", "\\|") for text in (entry.type, entry.description))
+    return f"| `{entry.key}` | {kind} | `{entry.default}` | {meaning} |"
 
 
 def main() -> None:
