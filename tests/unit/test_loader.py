@@ -292,3 +292,36 @@ def test_the_order_of_an_epoch_is_decided_by_the_seed_of_the_run(tmp_path):
     one, two = open_data(run_spec(tmp_path)), open_data(run_spec(tmp_path))
     assert np.array_equal(one.train.epoch_order(5), two.train.epoch_order(5))
     assert one.fingerprint == two.fingerprint
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "rows_per_hour"), [("ETTh1", 1), ("ETTm1", 4)])
+def test_the_ett_tables_are_split_and_scaled_as_published(real_data, name, rows_per_hour):
+    data = open_data(
+        run_spec(
+            real_data / "series" / f"{name}.csv",
+            type="table",
+            window={"samples": 96},
+            split={"type": "ett", "rows_per_hour": rows_per_hour},
+        )
+    )
+    (train,), (val,), (test,) = data.train.pieces, data.val.pieces, data.test.pieces
+    assert (train.length, val.length - 96, test.length - 96) == tuple(
+        r * rows_per_hour for r in (8640, 2880, 2880)
+    )
+    table = np.genfromtxt(real_data / "series" / f"{name}.csv", delimiter=",", skip_header=1)[:, 1:]
+    rows = table[: 8640 * rows_per_hour]
+    np.testing.assert_allclose(data.normalizer.to_arrays()["normalizer.shift"][0], rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(data.normalizer.to_arrays()["normalizer.scale"][0], rows.std(0), rtol=1e-5)
+    assert len(data.train) == 7 * (8640 * rows_per_hour // 96)
+
+
+@pytest.mark.realdata
+def test_real_reads_become_normalised_windows(real_data):
+    root = real_data / "nanopore" / "r941_prom_squigualiser.pod5"
+    data = open_data(run_spec(root, type="pod5", window={"samples": 4096}))
+    assert data.counts["signals"] == 40
+    windows = np.concatenate([data.train.item(0, int(i)) for i in data.train.epoch_order(0)[:32]])
+    assert windows.shape == (32, 1, 4096)
+    assert abs(np.median(windows)) < 0.3
+    assert 0.5 < windows.std() < 3

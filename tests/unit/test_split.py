@@ -21,7 +21,8 @@ from anycodec.config.data import (
 from anycodec.data.catalog import Catalog, Entry, scan
 from anycodec.data.manifest import Manifest, read_manifest, row, write_manifest
 from anycodec.data.split import apportion, blocks, make_split
-from anycodec.errors import DataError
+from anycodec.errors import DataError, UserError
+from anycodec.workflows import split as workflow
 
 RATIOS = (0.8, 0.1, 0.1)
 ratios = st.tuples(st.floats(0.05, 1), st.floats(0, 1), st.floats(0, 1)).map(
@@ -262,3 +263,34 @@ def test_the_fingerprint_tells_data_apart_and_survives_a_move(folder, tmp_path):
     assert found(folder).fingerprint(folder) == before
     save(folder / "ID_1" / "1.npy", np.zeros((101, 2), np.float32))
     assert found(folder).fingerprint(folder) != before
+
+
+def run_split(root, out, *, by="time", guard=0, ratios=RATIOS, type=None):  # noqa: A002
+    return workflow.run(root=root, by=by, ratios=ratios, guard=guard, seed=0, out=out, type=type)
+
+
+def test_the_workflow_writes_what_training_reads(folder, tmp_path, capsys):
+    out = tmp_path / "split.json"
+    assert run_split(folder, out, guard=10, ratios=(0.6, 0.2, 0.2)) == 0
+    split = read(folder, out)
+    assert ranges(split.train) == [(0, 48)] * 4
+    assert ranges(split.val) == [(58, 74)] * 4
+    assert ranges(split.test) == [(84, 100)] * 4
+    assert "ID_2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"by": "colour"}, "one of time, file, signal, class"), ({"type": "tape"}, "one of pod5"),
+     ({"by": "file", "guard": 3}, "--by time"), ({"ratios": (0.5, 0.1, 0.1)}, "--ratios")],
+)  # fmt: skip
+def test_the_workflow_explains_wrong_settings(folder, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        run_split(folder, tmp_path / "split.json", **settings)
+    assert not (tmp_path / "split.json").exists()
+
+
+def test_the_workflow_asks_which_of_several_kinds(folder, tmp_path):
+    (folder / "a.csv").write_text("t,x\n1,2\n")
+    with pytest.raises(UserError, match="4 array, 1 table"):
+        run_split(folder, tmp_path / "split.json")

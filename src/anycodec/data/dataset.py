@@ -97,19 +97,29 @@ class WindowDataset:
             try:
                 return self._window(self.pieces[number], self._origin(number, epoch, index))
             except DataError as error:
-                if self._source.on_error == "refuse" or attempt == MOST_DAMAGED - 1:
-                    raise
-                _log.warning("passed over while training: %s", error)
+                self._pass_over(error, last=attempt == MOST_DAMAGED - 1)
                 index = int(self._ends[number]) % int(self._ends[-1])
         raise AssertionError("unreachable")
 
     def segments(self) -> Iterator[tuple[NDArray[np.float32], Mask | None]]:
         """All values of the pieces and their masks, a block at a time: what normalizers are fitted on."""
         for piece in self.pieces:
-            block = self._windower.block(piece.entry)
-            for start in range(piece.start, piece.stop, block):
-                signal = self._signals.fetch(piece.entry, start, min(start + block, piece.stop))
-                yield self._codec_values(signal.values, piece.path), signal.mask
+            try:
+                yield from self._piece_segments(piece)
+            except DataError as error:
+                self._pass_over(error)
+
+    def _piece_segments(self, piece: Piece) -> Iterator[tuple[NDArray[np.float32], Mask | None]]:
+        block = self._windower.block(piece.entry)
+        for start in range(piece.start, piece.stop, block):
+            signal = self._signals.fetch(piece.entry, start, min(start + block, piece.stop))
+            yield self._codec_values(signal.values, piece.path), signal.mask
+
+    def _pass_over(self, error: DataError, last: bool = False) -> None:
+        """Note a piece that can't be read, or give up."""
+        if self._source.on_error == "refuse" or last:
+            raise error
+        _log.warning("passed over: %s", error)
 
     def close(self) -> None:
         """Close open files and forget what was read."""
@@ -240,7 +250,8 @@ class _Signals:
         key = (entry.path, entry.signal)
         if key not in self._held:
             signal = self._readers.fetch(entry.path, entry.signal, 0, entry.length)
-            self._held[key] = replace(signal, attachments={})
+            values = signal.values.astype(np.float32) if signal.values.dtype == np.float64 else signal.values
+            self._held[key] = replace(signal, values=values, attachments={})
         return self._held[key]
 
     def __getstate__(self) -> dict[str, Any]:

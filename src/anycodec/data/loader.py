@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def open_data(spec: RunSpec) -> PreparedData:
         return WindowDataset(pieces, source, normalizer, open_file, training=training, seed=spec.seed)
 
     unfitted = make_normalizer(source.normalizer)
-    normalizer = unfitted.fit(windows(split.train, unfitted).segments())
+    with closing(windows(split.train, unfitted)) as values:
+        normalizer = unfitted.fit(values.segments())
     train, val = windows(split.train, normalizer, training=True), windows(split.val, normalizer)
     train.item(0, 0)  # what is wrong with the data or the normalizer shows here, not in a worker
     test = windows(split.test, normalizer) if split.test else None

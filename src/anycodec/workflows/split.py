@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
@@ -24,6 +25,7 @@ KINDS = ("time", "file", "signal", "class")
 
 
 def run(
+    *,
     root: Path,
     by: str,
     ratios: tuple[float, float, float],
@@ -47,7 +49,8 @@ def run(
         UserError: settings that make no sense, or files of several kinds.
         DataError: no usable data, or a split that can't be made.
     """
-    source = _source(root, by, ratios, guard, seed, type or _only_type(root))
+    settings = _settings(by, ratios, guard, seed)
+    source = _source(root, type or _only_type(root), settings)
     catalog = find_signals(source)
     split = make_split(catalog, source)
     base = base_folder(root)
@@ -74,23 +77,23 @@ def run(
     return 0
 
 
-def _source(
-    root: Path, by: str, ratios: tuple[float, float, float], guard: int, seed: int, kind: str
-) -> DataSpec:
+def _settings(by: str, ratios: tuple[float, float, float], guard: int, seed: int) -> dict[str, Any]:
+    """The `data.split` part of a configuration."""
     if by not in KINDS:
         raise UserError(f"can't split by {by!r}", where="--by", how=f"one of {', '.join(KINDS)}")
-    if kind not in format_names():
-        raise UserError(f"unknown type {kind!r}", where="--type", how=f"one of {', '.join(format_names())}")
     if guard and by != "time":
         raise UserError("a guard separates blocks of time only", where="--guard", how="add --by time")
-    order = {"guard": guard} if by == "time" else {"seed": seed}
-    settings = {"type": kind, "root": root, "split": {"type": by, "ratios": ratios, **order}}
+    return {"type": by, "ratios": ratios} | ({"guard": guard} if by == "time" else {"seed": seed})
+
+
+def _source(root: Path, kind: str, split: dict[str, Any]) -> DataSpec:
+    if kind not in format_names():
+        raise UserError(f"unknown type {kind!r}", where="--type", how=f"one of {', '.join(format_names())}")
     try:
-        source: DataSpec = TypeAdapter(DataSpec).validate_python(settings)
+        source: DataSpec = TypeAdapter(DataSpec).validate_python({"type": kind, "root": root, "split": split})
     except ValidationError as error:
         first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(message, where=f"--{first['loc'][-1]}") from error
+        raise UserError(first["msg"].removeprefix("Value error, "), where=f"--{first['loc'][3]}") from error
     return source
 
 
