@@ -33,13 +33,12 @@ def _complete_override(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
     from anycodec.config.completion import complete_override
 
     config = ctx.params.get("config")
-    return complete_override(
-        Path(config) if config else None, list(ctx.params.get("overrides") or ()), incomplete
-    )
+    before = list(ctx.params.get("overrides") or ())
+    return complete_override(Path(config) if config else None, before, incomplete)
 
 
 Config = Annotated[
-    Path, typer.Argument(help="YAML or JSON file, or the folder of a run.", show_default=False)
+    Path, typer.Argument(metavar="CONFIG", help="YAML or JSON file, or folder of a run.", show_default=False)
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -78,7 +77,7 @@ def _main(
 def samples(
     kind: Annotated[
         Literal["nanopore", "series", "gait", "images", "video"],
-        typer.Argument(metavar="KIND", help="nanopore, series, gait, images or video."),
+        typer.Argument(metavar="KIND", help="What to write."),
     ],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same files.")] = 0,
@@ -100,9 +99,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
     steps: Annotated[int | None, typer.Option(help="train.steps=N")] = None,
-    val_every: Annotated[
-        int | None, typer.Option(help="Short for train.val_every=N.", show_default=False)
-    ] = None,
+    val_every: Annotated[int | None, typer.Option(help="train.val_every=N")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> int | None:
     """Train a codec."""
@@ -118,7 +115,9 @@ def evaluate(
     run: Run,
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files or folders; the test split if none.", show_default=False),
+        typer.Argument(
+            metavar="INPUTS", help="Files or folders; the test split if none.", show_default=False
+        ),
     ] = None,
     device: Device = "auto",
 ) -> int | None:
@@ -131,13 +130,8 @@ def evaluate(
 @app.command()
 def compress(
     run: Run,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Files or folders.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder to write into.", show_default="beside each file"),
-    ] = None,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Files or folders.")],
+    out: BesideInput = None,
     device: Device = "auto",
 ) -> int | None:
     """Compress files into .acz files."""
@@ -148,11 +142,8 @@ def compress(
 
 @app.command()
 def decompress(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files.", show_default=False)],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder to write into.", show_default="beside each file"),
-    ] = None,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files.")],
+    out: BesideInput = None,
     run: Annotated[
         Path | None,
         typer.Option(help="The run that compressed them.", show_default="the one recorded in each file"),
@@ -167,9 +158,7 @@ def decompress(
 
 @app.command()
 def inspect(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Data file, .acz file or run.", show_default=False)
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Data file, .acz file or run.")],
 ) -> int | None:
     """Show what is in a file or a run: codec, rate, sizes, statistics."""
     from anycodec.workflows import inspect as workflow

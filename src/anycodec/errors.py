@@ -34,7 +34,7 @@ class UserError(Exception):
         return "\n".join(lines)
 
 
-_MISTAKES_SHOWN = 7
+_MISTAKES_SHOWN = 6
 """Mistakes of a configuration that fit one screen."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -129,10 +130,6 @@ def _missing_paths(root: Node) -> Iterator[UserError]:
 
 def _exists(root: str) -> bool:
     """Whether `root` is there, or matches something as a glob pattern."""
-    path = Path(root)
-    if path.exists():
+    if Path(root).exists():
         return True
-    try:
-        return any(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    except (ValueError, NotImplementedError):
-        return False
+    return any(glob.iglob(root, recursive=True, include_hidden=True))  # noqa: PTH207 (absolute patterns)

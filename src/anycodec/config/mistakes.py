@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from anycodec.config.keys import active_keys
 from anycodec.config.nearest import did_you_mean, nearest
-from anycodec.config.schema import ROOT, TAG, Leaf, Section, Shape, Table, field_shape
+from anycodec.config.schema import ROOT, TAG, UNKNOWN, Leaf, Section, Shape, Table, field_shape
 from anycodec.config.source import Node
 from anycodec.errors import UserError
 
@@ -20,10 +20,14 @@ Path = tuple[str, ...]
 
 
 def explain(error: ValidationError, root: Node) -> list[UserError]:
-    """One mistake a key, in the order of the specs."""
+    """One mistake a key; a missing key that was mistyped counts once."""
     found: dict[Path, UserError] = {}
-    for details in error.errors(include_url=False):
-        path, shape = _locate(details["loc"])
+    located = [(details, *_locate(details["loc"])) for details in error.errors(include_url=False)]
+    unknown = [path for details, path, _ in located if details["type"] == "extra_forbidden"]
+    mistyped = {(*parents, nearest(name, _known(tuple(parents), root)) or "") for *parents, name in unknown}
+    for details, path, shape in located:
+        if details["type"] == "missing" and path in mistyped:
+            continue
         if path not in found:
             found[path] = _explain_one(details, path, shape, root)
     return list(found.values())
@@ -54,7 +58,7 @@ def _locate(loc: Sequence[int | str]) -> tuple[Path, Shape]:
             break
         name = rest.pop(0)
         info = spec.model_fields.get(name)
-        path, shape = (*path, name), field_shape(info) if info else Leaf("")
+        path, shape = (*path, name), field_shape(info) if info else UNKNOWN
     return path, shape
 
 
@@ -65,10 +69,9 @@ def _explain_one(details: ErrorDetails, path: Path, shape: Shape, root: Node) ->
         case "extra_forbidden":
             return _unknown_key(path, root)
         case "missing" if _node(root, path) is None:
-            how = _options(shape) or f"give it, or {key}=VALUE"
-            return UserError(f"missing key `{key}`", where=where, how=how)
+            return UserError(f"missing key `{key}`", where=where, how=_options(shape) or f"add {key}=VALUE")
         case "union_tag_not_found":
-            return UserError(f"missing key `{key}.{TAG}`", where=where, how=_options(shape))
+            return UserError(f"missing key `{key}.{TAG}`", where=where, how=_known_types(shape))
         case "union_tag_invalid":
             return _unknown_tag(path, shape, root)
         case "value_error":
@@ -104,7 +107,7 @@ def _known(path: Path, root: Node) -> list[str]:
             fields = spec.model_fields if spec else {}
             if not name:
                 return list(fields)
-            inner = field_shape(fields[name]) if name in fields else Leaf("")
+            inner = field_shape(fields[name]) if name in fields else UNKNOWN
         shape, node = inner, (node.section or {}).get(name) or node
     return []
 
@@ -121,12 +124,11 @@ def _unknown_tag(path: Path, shape: Shape, root: Node) -> UserError:
     key = ".".join((*path, TAG))
     given = _node(root, (*path, TAG))
     word = str(given.value) if given else ""
-    known = shape.variants if isinstance(shape, Section) else ()
-    question = did_you_mean(word, known)
+    question = did_you_mean(word, _variants(shape))
     return UserError(
         f"unknown `{key}`: {word}" + (f"; {question}" if question else ""),
         where=place(root, (*path, TAG)),
-        how=f"known types: {', '.join(known)}",
+        how=_known_types(shape),
     )
 
 
@@ -142,6 +144,8 @@ def _wrong_value(key: str, leaf: Leaf, root: Node, path: Path) -> UserError:
 def _no_section(key: str, shape: Section | Table, root: Node, path: Path) -> UserError:
     node = _node(root, path)
     how = _options(shape)
+    if node and node.section == {}:
+        return UserError(f"`{key}` is empty", where=node.where, how=how)
     if isinstance(shape, Section) and node and isinstance(node.value, str) and node.value in shape.variants:
         how = f"write `{TAG}: {node.value}` inside it, or {key}.{TAG}={node.value}"
     return UserError(
@@ -163,12 +167,20 @@ def _shown(root: Node, path: Path) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
+def _variants(shape: Shape) -> Iterable[str]:
+    return shape.variants if isinstance(shape, Section) else ()
+
+
+def _known_types(shape: Shape) -> str:
+    return f"known types: {', '.join(_variants(shape))}"
+
+
 def _options(shape: Shape) -> str | None:
     """What a section is made of."""
     if isinstance(shape, Table):
-        return "give it entries of the form `name: {type: ...}`"
+        return "a section with entries of the form NAME: {type: ...}"
     if isinstance(shape, Leaf):
         return None
     if shape.tagged:
-        return f"one of: {', '.join(shape.variants)}"
+        return f"a section with {TAG}: {' | '.join(shape.variants)}"
     return f"its keys: {', '.join(shape.variants[''].model_fields)}"

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from anycodec.config.schema import ROOT, TAG, Leaf, Section, Shape, Table, default_tag, field_shape
+from anycodec.config.schema import ROOT, TAG, UNKNOWN, Leaf, Section, Shape, Table, default_tag, field_shape
 from anycodec.config.secrets import is_secret
 from anycodec.config.source import Node, parse_value
 from anycodec.errors import ConfigError, UserError
@@ -83,11 +83,8 @@ def _parse(texts: Iterable[str]) -> tuple[list[Override], list[UserError]]:
         path = tuple(key.strip().split("."))
         where = f"override '{_shown(key, value) if equals else text}'"
         if not equals or not all(path):
-            mistakes.append(
-                UserError(
-                    "an override has the form KEY=VALUE", where=where, how="for example train.steps=1000"
-                )
-            )
+            how = "for example train.steps=1000"
+            mistakes.append(UserError("an override has the form KEY=VALUE", where=where, how=how))
             continue
         try:
             overrides.append(Override(path, parse_value(value, where)))
@@ -107,11 +104,9 @@ def _lay(shape: Shape, node: Node, override: Override, depth: int = 0) -> UserEr
     """Set the value of an override below `node`, which stands at `override.path[:depth]`."""
     name, where = override.path[depth], override.node.where
     if not isinstance(node.value, dict):
-        return UserError(
-            f"`{'.'.join(override.path[:depth])}` is no section that could have `{name}`",
-            where=where,
-            how="set the value itself; lists as a whole, KEY=[2, 2, 3]",
-        )
+        key = ".".join(override.path[:depth])
+        what = f"`{key}` is a value, not a section that could have `{name}`"
+        return UserError(what, where=where, how=f"set it as a whole: {key}=VALUE (a list as [2, 2, 3])")
     if depth == len(override.path) - 1:
         if name == TAG and isinstance(shape, Section):
             _drop_foreign(shape, node.value, override.node.value)
@@ -119,7 +114,9 @@ def _lay(shape: Shape, node: Node, override: Override, depth: int = 0) -> UserEr
         return None
     inner, info = _field(shape, node.value, name)
     child = node.value.get(name)
-    if child is None or child.value is None:
+    if isinstance(inner, Leaf) and inner is not UNKNOWN:
+        child = Node(None, where)
+    elif child is None or child.value is None:
         child = node.value[name] = Node(_default_entries(inner, info, where), where)
         complete(inner, child, default_tag(info) if info else None)
     return _lay(inner, child, override, depth + 1)
@@ -133,7 +130,7 @@ def _field(shape: Shape, entries: dict[str, Node], name: str) -> tuple[Shape, Fi
         info = spec.model_fields.get(name) if spec else None
         if info:
             return field_shape(info), info
-    return Leaf(""), None
+    return UNKNOWN, None
 
 
 def _default_entries(shape: Shape, info: FieldInfo | None, where: str) -> dict[str, Node]:

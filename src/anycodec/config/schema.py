@@ -81,6 +81,8 @@ def default_tag(info: FieldInfo) -> str | None:
 
 
 ROOT = Section({"": RunSpec})
+UNKNOWN = Leaf("")
+"""Stands for what no spec describes."""
 
 
 def _shape(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:

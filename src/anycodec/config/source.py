@@ -128,7 +128,7 @@ def _read_text(file: Path) -> str:
         return ConfigError([UserError(what, where=where or str(file), how=how)])
 
     if not file.is_file():
-        raise refuse("there is no such configuration file", _near_file(file))
+        raise refuse(f"there is no configuration file {file.name}", _near_file(file))
     if file.suffix.lower() not in YAML_SUFFIXES + JSON_SUFFIXES:
         raise refuse(
             f"`{file.suffix}` is not the end of a configuration's name",
@@ -222,12 +222,11 @@ class _Builder:
         if isinstance(error, _Refused):
             return UserError(problem, where=self.place(error.problem_mark), how="write the value out")
         tab = "'\\t'" in problem
+        how = "indent with spaces, not tabs" if tab else "check brackets, quotes, colons and indentation"
         return UserError(
             f"broken syntax: {problem}" + (f" ({error.context})" if error.context else ""),
             where=self.place(error.problem_mark or error.context_mark),
-            how="indent with spaces, not tabs"
-            if tab
-            else "check brackets, quotes, colons and indentation there",
+            how=how,
         )
 
     def build(self, node: yaml.Node, key: yaml.Node) -> Node:
@@ -250,13 +249,8 @@ class _Builder:
                 continue
             name = self._text(key.value, where)
             if name in entries:
-                self.mistakes.append(
-                    UserError(
-                        f"duplicate key `{name}`",
-                        where=where,
-                        how=f"keep one; the first is at {entries[name].where}",
-                    )
-                )
+                how = f"keep one; the first is at {entries[name].where}"
+                self.mistakes.append(UserError(f"duplicate key `{name}`", where=where, how=how))
                 continue
             entries[name] = self.build(value, key)
         return entries
