@@ -1,6 +1,9 @@
 import os
 from pathlib import Path
 
+# before NumPy and torch load: tests run in parallel, one thread each
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import matplotlib as mpl
 import pytest
@@ -15,15 +18,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-def pytest_configure():
-    # after pytest-xdist's workers have started: each has its own process
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def pytest_collection_modifyitems(items):
-    reason = _why_no_gpu() if any(item.get_closest_marker("gpu") for item in items) else None
+    reason = why_no_gpu() if any(item.get_closest_marker("gpu") for item in items) else None
     for item in items:
         if item.get_closest_marker("realdata") and not REAL_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"{REAL_DATA} is not beside this checkout"))
@@ -31,7 +27,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _why_no_gpu() -> str | None:
+def why_no_gpu() -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "no CUDA device"
