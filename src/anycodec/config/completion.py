@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from anycodec.config.keys import active_keys, config_keys
@@ -9,43 +10,45 @@ from anycodec.config.overrides import apply_overrides
 from anycodec.config.source import Node, read_file
 from anycodec.errors import ConfigError
 
-_SEPARATOR = "="
 
-
-def complete_override(config: Path | None, before: list[str], incomplete: str) -> list[tuple[str, str]]:
+def complete_override(config: Path | None, before: Sequence[str], incomplete: str) -> list[tuple[str, str]]:
     """What an unfinished override can become, each with a help text.
+
+    A key that is the only one left comes with its values.
 
     Args:
         config: the configuration file on the command line; the keys are those of its types.
-        before: the overrides on the command line before this one.
+        before: the words on the command line between it and this one.
         incomplete: what was typed.
-
-    bash hands over `key=val` as the three words `key`, `=`, `val`, so that `before` can end in a key.
     """
-    if incomplete == _SEPARATOR and before:
-        return _values(config, before[:-1], before[-1], "", "")
-    if before and before[-1] == _SEPARATOR and len(before) > 1:
-        return _values(config, before[:-2], before[-2], incomplete, "")
-    key, separator, value = incomplete.partition(_SEPARATOR)
-    if separator:
-        return _values(config, before, key, value, f"{key}=")
-    help_texts = {row.key: row.description for row in config_keys()}
-    return [
-        (f"{name}=", help_texts.get(name) or leaf.text)
-        for name, leaf in active_keys(_tree(config, before)).items()
-        if name.startswith(key)
-    ]
+    *done, last = _rejoined([*before, incomplete])
+    if not last and done and "=" not in done[-1]:
+        last = f"{done.pop()}="
+    key, equals, value = last.partition("=")
+    leaves = active_keys(_tree(config, done))
+    if equals:
+        prefix = f"{key}=" if last == incomplete else ""
+        choices = leaves[key].choices if key in leaves else ()
+        return [(f"{prefix}{choice}", "") for choice in choices if choice.startswith(value)]
+    names = [name for name in leaves if name.startswith(key)]
+    if len(names) == 1 and leaves[names[0]].choices:
+        return [(f"{names[0]}={choice}", "") for choice in leaves[names[0]].choices]
+    meanings = {row.key: row.description for row in config_keys()}
+    return [(f"{name}=", meanings.get(name) or leaves[name].text) for name in names]
 
 
-def _values(
-    config: Path | None, before: list[str], key: str, incomplete: str, prefix: str
-) -> list[tuple[str, str]]:
-    leaf = active_keys(_tree(config, before)).get(key)
-    choices = leaf.choices if leaf else ()
-    return [(f"{prefix}{choice}", "") for choice in choices if choice.startswith(incomplete)]
+def _rejoined(words: Sequence[str]) -> list[str]:
+    """bash hands over `key=value` as the words `key`, `=` and `value` (and click drops a last `=`)."""
+    joined: list[str] = []
+    for word, previous in zip(words, ["", *words], strict=False):
+        if joined and "=" in (word, previous):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
 
 
-def _tree(config: Path | None, before: list[str]) -> Node:
+def _tree(config: Path | None, overrides: Sequence[str]) -> Node:
     """The settings typed so far; a configuration that can't be read counts as empty."""
     root = Node({}, "")
     if config is not None:
@@ -53,5 +56,5 @@ def _tree(config: Path | None, before: list[str]) -> Node:
             root, _ = read_file(config)
         except ConfigError:
             root = Node({}, "")
-    apply_overrides(root, before)
+    apply_overrides(root, overrides)
     return root

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from anycodec.config.schema import ROOT, TAG, Leaf, Section, Shape, Table, default_tag, field_shape
-from anycodec.config.source import Node
+from anycodec.config.source import Node, from_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,6 @@ def _active(shape: Shape, node: Node, prefix: str) -> Iterator[tuple[str, Leaf]]
 
 
 def _default_node(info: FieldInfo) -> Node:
-    """A section that holds only the type that stands by default."""
-    tag = default_tag(info)
-    return Node({TAG: Node(tag, "")} if tag else None, "")
+    if info.is_required():
+        return Node(None, "")
+    return from_plain(to_jsonable_python(info.get_default(call_default_factory=True)), "")

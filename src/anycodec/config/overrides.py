@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from anycodec.config.schema import ROOT, TAG, UNKNOWN, Leaf, Section, Shape, Table, default_tag, field_shape
 from anycodec.config.secrets import is_secret
-from anycodec.config.source import Node, parse_value
+from anycodec.config.source import Node, from_plain, parse_value
 from anycodec.errors import ConfigError, UserError
 
 _LONGEST_SHOWN = 60
@@ -137,16 +136,7 @@ def _default_entries(shape: Shape, info: FieldInfo | None, where: str) -> dict[s
     """Entries of a section that the file lacks: named ones start from the default's."""
     if not (isinstance(shape, Table) and info and not info.is_required()):
         return {}
-    default = to_jsonable_python(info.get_default(call_default_factory=True))
-    return {name: _from_plain(value, where) for name, value in default.items()}
-
-
-def _from_plain(value: Any, where: str) -> Node:
-    if isinstance(value, dict):
-        return Node({key: _from_plain(item, where) for key, item in value.items()}, where)
-    if isinstance(value, list):
-        return Node([_from_plain(item, where) for item in value], where)
-    return Node(value, where, str(value))
+    return from_plain(to_jsonable_python(info.get_default(call_default_factory=True)), where).section or {}
 
 
 def _drop_foreign(section: Section, entries: dict[str, Node], tag: object) -> None:

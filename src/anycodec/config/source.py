@@ -79,6 +79,15 @@ def read_file(path: Path) -> tuple[Node, list[UserError]]:
     return Node(root.section, str(file)), mistakes
 
 
+def from_plain(value: Any, where: str) -> Node:
+    """The tree of a plain value, all of it placed at `where`."""
+    if isinstance(value, dict):
+        return Node({key: from_plain(item, where) for key, item in value.items()}, where)
+    if isinstance(value, list):
+        return Node([from_plain(item, where) for item in value], where)
+    return Node(value, where, str(value))
+
+
 def parse_value(text: str, where: str) -> Node:
     """Read the value of an override: a scalar, or a list, section or quoted text in YAML flow style.
 
