@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -85,18 +86,20 @@ class Pod5Format(Format[Pod5Source]):
 
     def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
         library = _library()
-        with atomic_path(path) as temporary:
-            temporary.unlink()  # the library refuses to overwrite
-            kind = library.writer.SignalType
-            compression = kind.VbzSignal if info.meta["vbz"] else kind.UncompressedSignal
+        kind = library.writer.SignalType
+        compression = kind.VbzSignal if info.meta["vbz"] else kind.UncompressedSignal
+        # The library wants a path that is free, and leaves its own temporary files behind when it fails.
+        with atomic_path(path) as temporary, TemporaryDirectory(prefix=".pod5.", dir=path.parent) as folder:
+            written = Path(folder, path.name)
             try:
-                with library.Writer(temporary, "anycodec", compression) as writer:
+                with library.Writer(written, "anycodec", compression) as writer:
                     n_reads = _write_reads(writer, info.meta["run_infos"], segments)
             except RuntimeError as error:
                 if "space" in str(error).lower():
                     raise disk_full(path) from error
                 raise
-            _check_complete(temporary, n_reads, path)
+            _check_complete(written, n_reads, path)
+            written.replace(temporary)
 
     def restored_name(self, original: str, info: FileInfo) -> str:  # noqa: ARG002
         return original
