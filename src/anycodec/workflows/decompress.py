@@ -1,0 +1,118 @@
+"""`anycodec decompress`: .acz files -> native files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from anycodec.bitstream.container import AczReader, Header
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.data import VideoSource
+from anycodec.errors import FormatError, RunError
+from anycodec.io.base import Format
+from anycodec.io.formats import get_format
+from anycodec.types import FileInfo, Signal, Skipped
+from anycodec.workflows.compress import refuse_existing
+from anycodec.workflows.console import out as console
+from anycodec.workflows.pipeline import Coded, Pipeline
+from anycodec.workflows.progress import track
+
+
+def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> int:
+    """Restore each file; files that can't be restored are named and left out.
+
+    Returns:
+        0, or 2 where a file was left out.
+
+    Raises:
+        FormatError: a single given file is damaged or of another codec.
+        RunError: the run that wrote a file is not found.
+        UserError: an output exists already.
+    """
+    plan = [(path, target_of(path, out)) for path in files]
+    refuse_existing([target for _, target in plan])
+    pipelines: dict[Path, Pipeline] = {}
+    skipped: list[Skipped] = []
+    for path, target in track(plan, len(plan), "decompressing"):
+        try:
+            decompress_file(path, target, _pipeline(path, run, device, pipelines))
+        except FormatError as error:
+            if len(plan) == 1:
+                raise
+            skipped.append(Skipped(str(path), error.what))
+            continue
+        console.print(f"{path} -> {target}")
+    for item in skipped:
+        console.print(f"left out: {item.path}: {item.reason}", style="yellow")
+    return 2 if skipped else 0
+
+
+def target_of(path: Path, out: Path | None) -> Path:
+    """Where a file is restored: its native name in `out`, or beside it marked as restored.
+
+    Raises:
+        FormatError: not a readable `.acz` file.
+    """
+    with AczReader(path) as reader:
+        name = Path(_format(reader.header).restored_name(reader.header.source_name, reader.header.file)).name
+    if out is not None:
+        return out / name
+    return path.parent / f"{Path(name).stem}.restored{Path(name).suffix}"
+
+
+def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
+    """Restore one file, streaming, atomically.
+
+    Raises:
+        FormatError: damaged, or written by another codec.
+        ResourceError: the disk is full.
+    """
+    with AczReader(path) as reader:
+        reader.require_codec(pipeline.fingerprint)
+        info = replace(reader.header.file, path=str(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _format(reader.header).write(target, _with_writer(info, pipeline), restored(reader, pipeline))
+
+
+def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
+    """Segments of an open file, decoded, in order."""
+    for info, segment in reader.segments(pipeline.coder):
+        coded = Coded(segment.tokens, segment.affine)
+        signal = pipeline.decode(coded, info, segment.start, segment.length)
+        yield replace(signal, mask=segment.mask, attachments=segment.attachments)
+
+
+def _pipeline(path: Path, run: Path | None, device: str, loaded: dict[Path, Pipeline]) -> Pipeline:
+    folder = run or _run_of(path)
+    if folder not in loaded:
+        loaded[folder] = Pipeline.open(folder, device)
+    return loaded[folder]
+
+
+def _run_of(path: Path) -> Path:
+    """The run that wrote a file: where the file says, or a run of the same fingerprint under runs/."""
+    with AczReader(path) as reader:
+        codec = reader.header.codec
+    fingerprint, recorded = str(codec.get("fingerprint")), Path(str(codec.get("run")))
+    candidates = [recorded, Path("runs") / recorded.name, *sorted(Path("runs").glob("*"))]
+    for folder in candidates:
+        run = RunDirectory(folder)
+        if run.config.is_file() and run.read_manifest().get("fingerprint") == fingerprint:
+            return folder
+    raise RunError(
+        f"the run that compressed {path.name} is not at {recorded}, nor under runs/",
+        where=str(path),
+        how="give its folder with --run",
+    )
+
+
+def _format(header: Header) -> Format:  # type: ignore[type-arg]
+    return get_format(header.file.format)
+
+
+def _with_writer(info: FileInfo, pipeline: Pipeline) -> FileInfo:
+    """Video is stored the way the run's source asks for."""
+    source = pipeline.source
+    return replace(info, meta={**info.meta, "writer": source.writer}) if isinstance(source, VideoSource) else info
+

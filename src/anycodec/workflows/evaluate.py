@@ -1,0 +1,230 @@
+"""`anycodec evaluate`: what a codec costs and what it loses, beside a baseline at the same rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from itertools import count, groupby
+from pathlib import Path
+
+import numpy as np
+
+from anycodec import __version__
+from anycodec.atomic import atomic_write
+from anycodec.data.dataset import WindowDataset
+from anycodec.data.loader import open_data
+from anycodec.data.split import Piece
+from anycodec.errors import DataError
+from anycodec.io.base import Reader
+from anycodec.io.discover import discover
+from anycodec.io.formats import open_file
+from anycodec.metrics.baseline import PatchKMeans, fit_at_rate
+from anycodec.metrics.evaluation import Evaluation, Example, Kind, Result, save_examples
+from anycodec.types import Signal, Skipped
+from anycodec.workflows.console import out as console
+from anycodec.workflows.measure import BaselineMeasure, CodecMeasure, Part, collect
+from anycodec.workflows.pipeline import Pipeline
+from anycodec.workflows.progress import track
+from anycodec.workflows.report import evaluation_path, examples_path, write_report
+
+BASELINE_VALUES = 2**24
+"""Training values that the baseline is fitted on at most."""
+EXAMPLES = 3
+EXAMPLE_SAMPLES = 4096
+_KINDS: dict[str, Kind] = {"TC": "1d", "HWC": "image", "THWC": "video"}
+
+Stretches = list[tuple[Path, list[Piece] | None]]
+"""Files with the pieces of each to evaluate on; None = all of it."""
+
+
+def run(run: Path, inputs: list[Path], device: str) -> int:
+    """Evaluate on the run's test split, or on the given files, and write the report.
+
+    Raises:
+        RunError: not a finished run.
+        DataError: nothing to evaluate on.
+    """
+    pipeline = Pipeline.open(run, device)
+    evaluation, examples = evaluate(pipeline, inputs, device)
+    atomic_write(evaluation_path(pipeline.run), evaluation.to_json())
+    save_examples(examples_path(pipeline.run), examples)
+    pipeline.run.update_manifest(metrics=figures(evaluation))
+    write_report(pipeline.run, evaluation)
+    _print(evaluation)
+    console.print(f"report: {pipeline.run.report}")
+    return 0
+
+
+def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evaluation, list[Example]]:
+    """Measure rate, errors and speed of a codec, and the baseline at its rate.
+
+    Raises:
+        DataError: nothing to evaluate on.
+    """
+    skipped: list[Skipped] = []
+    stretches, train = _plan(pipeline, inputs, skipped)
+    total = sum(len(pieces) if pieces else 1 for _, pieces in stretches)
+    codec = CodecMeasure(pipeline)
+    codec.run(track(parts(pipeline, stretches, skipped), total, "evaluating"))
+    if not codec.values:
+        raise DataError(
+            "nothing to evaluate on" + (f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""),
+            how="give readable files, or train with a test share",
+        )
+    result = codec.result()
+    baseline = _fit_baseline(pipeline, train, result)
+    yardstick: Result | None = None
+    if baseline is not None:
+        measure = BaselineMeasure(pipeline, baseline)
+        measure.run(track(parts(pipeline, stretches, []), total, "baseline"))
+        yardstick = measure.result(result.rate)
+    examples = [example(pipeline, baseline, part) for part in _spread(pipeline, stretches)]
+    first = next(parts(pipeline, stretches, []))
+    evaluation = Evaluation(
+        title=pipeline.spec.name,
+        kind=_KINDS[first.signal.info.axes],
+        unit=first.signal.info.unit,
+        sample_rate=first.signal.info.rate,
+        n_files=codec.files,
+        n_signals=codec.stretches,
+        codec=result,
+        baseline=yardstick,
+        token_counts=[level.tolist() for level in codec.tokens.counts],
+        throughput=codec.throughput(device),
+        skipped=skipped,
+        versions={"anycodec": __version__} | {name: metadata.version(name) for name in ("torch", "numpy")},
+        value_range=first.signal.info.value_range,
+    )
+    return evaluation, examples
+
+
+def figures(evaluation: Evaluation) -> dict[str, float]:
+    """The headline numbers, for the manifest and the terminal."""
+    codec = evaluation.codec
+    found = {"bits_per_value": codec.rate.bits_per_value, **codec.original}
+    if codec.rate.bits_per_pixel is not None:
+        found["bits_per_pixel"] = codec.rate.bits_per_pixel
+    if evaluation.baseline is not None:
+        found["baseline_snr"] = evaluation.baseline.original["snr"]
+        found["baseline_bits_per_value"] = evaluation.baseline.rate.bits_per_value
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def parts(pipeline: Pipeline, stretches: Stretches, skipped: list[Skipped]) -> Iterator[Part]:
+    """Segments of all stretches in order; unreadable files are noted in `skipped`."""
+    number = count()
+    for path, pieces in stretches:
+        try:
+            with open_file(path, pipeline.source) as reader:
+                for group in _groups(pipeline, reader, pieces):
+                    stretch = next(number)
+                    for signal in group:
+                        yield Part(reader.info, stretch, signal)
+        except DataError as error:
+            skipped.append(Skipped(str(path), error.what))
+
+
+def example(pipeline: Pipeline, baseline: PatchKMeans | None, part: Part) -> Example:
+    """A short piece of a segment, restored by codec and baseline."""
+    signal = part.signal
+    prepared = pipeline.prepare(signal)
+
+    def show(windows: np.ndarray) -> np.ndarray:
+        back = pipeline.restore(windows, prepared.shape, prepared.affine, signal.info, signal.start)
+        return _excerpt(back)
+
+    restored = show(pipeline.codec.decode(pipeline.codec.encode(prepared.windows)))
+    simple = None if baseline is None else show(baseline.decode(baseline.encode(prepared.windows)))
+    name = f"{Path(part.file.path).name} {signal.info.id}".strip()
+    return Example(
+        title=name,
+        original=_excerpt(signal),
+        restored=restored,
+        baseline=simple,
+        start=signal.start,
+        channels=signal.info.channels,
+    )
+
+
+def _plan(
+    pipeline: Pipeline, inputs: list[Path], skipped: list[Skipped]
+) -> tuple[Stretches, WindowDataset | None]:
+    """What to evaluate on, and the training windows for the baseline where they are at hand."""
+    if not inputs:
+        data = open_data(pipeline.spec)
+        if data.test is None:
+            raise DataError(
+                "the split has no test share", where="data.split.ratios", how="give files to evaluate on"
+            )
+        skipped += data.skipped
+        grouped = groupby(data.test.pieces, key=lambda piece: piece.path)
+        return [(Path(path), list(pieces)) for path, pieces in grouped], data.train
+    stretches: Stretches = []
+    for path in inputs:
+        found = discover(path, pipeline.source)
+        skipped += found.skipped
+        stretches += [(file, None) for file in found.files]
+    try:
+        return stretches, open_data(pipeline.spec).train
+    except DataError as error:
+        skipped.append(Skipped(str(pipeline.source.root), f"no baseline, training data not at hand: {error.what}"))
+        return stretches, None
+
+
+def _groups(pipeline: Pipeline, reader: Reader, pieces: list[Piece] | None) -> Iterator[Iterator[Signal]]:
+    """Contiguous runs of segments: each signal of a file, or each piece."""
+    if pieces is not None:
+        yield from (_piece(pipeline, reader, piece) for piece in pieces)
+        return
+    first = next(iter(reader.signals()), None)
+    if first is not None:
+        segments = reader.segments(pipeline.windower.block(first))
+        yield from (group for _, group in groupby(segments, key=lambda signal: signal.info.id))
+
+
+def _piece(pipeline: Pipeline, reader: Reader, piece: Piece) -> Iterator[Signal]:
+    block = pipeline.windower.block(piece.entry)
+    for start in range(piece.start, piece.stop, block):
+        yield reader.fetch(piece.signal, start, min(start + block, piece.stop))
+
+
+def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, codec: Result) -> PatchKMeans | None:
+    if train is None:
+        return None
+    order = train.epoch_order(0)
+    windows = collect((train.item(0, int(index)) for index in order), BASELINE_VALUES)
+    token_rate = codec.rate.split()["tokens"]
+    return fit_at_rate(windows, token_rate, pipeline.spec.seed)
+
+
+def _spread(pipeline: Pipeline, stretches: Stretches) -> Iterator[Part]:
+    """A segment from the beginning, the middle and the end of the files."""
+    chosen = sorted({0, len(stretches) // 2, len(stretches) - 1})[:EXAMPLES]
+    for index in chosen:
+        found = next(parts(pipeline, [stretches[index]], []), None)
+        if found is not None:
+            yield found
+
+
+def _excerpt(signal: Signal) -> np.ndarray:
+    """A few thousand samples from the middle of a 1-D segment, the picture, the first frame."""
+    if signal.info.axes == "HWC":
+        return signal.values
+    if signal.info.axes == "THWC":
+        return signal.values[0]
+    middle = max(0, (signal.length - EXAMPLE_SAMPLES) // 2)
+    return signal.values[middle : middle + EXAMPLE_SAMPLES]
+
+
+def _print(evaluation: Evaluation) -> None:
+    for name, result in (("codec", evaluation.codec), ("baseline", evaluation.baseline)):
+        if result is None:
+            continue
+        rate = result.rate
+        size = f"{rate.bits_per_value:.4f} bits/value"
+        if rate.bits_per_pixel is not None:
+            size += f" ({rate.bits_per_pixel:.4f} bits/pixel)"
+        quality = f"SNR {result.original['snr']:.2f} dB, RMSE {result.original['rmse']:.4g} {evaluation.unit}"
+        if "psnr" in result.original:
+            quality += f", PSNR {result.original['psnr']:.2f} dB, SSIM {result.original['ssim']:.3f}"
+        console.print(f"{name + ':':10}{size}, {quality}  [{result.description}]", markup=False)
