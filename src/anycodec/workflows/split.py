@@ -99,7 +99,8 @@ def _source(root: Path, kind: str, split: dict[str, Any]) -> DataSpec:
 
 def _only_type(root: Path) -> str:
     """The kind of the files under `root`, where there is only one."""
-    files = root.rglob("*") if root.is_dir() else base_folder(root).glob(root.name)
+    base = base_folder(root)
+    files = root.rglob("*") if root.is_dir() else base.glob(str(root.relative_to(base)))
     kinds: Counter[str] = Counter()
     for path in files:
         try:
