@@ -30,7 +30,11 @@ def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
         DataError: no input holds a usable file.
         UserError: an output exists already.
     """
-    pipeline = Pipeline.open(run, device)
+    return run_with(Pipeline.open(run, device), inputs, out)
+
+
+def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
+    """Compress with a loaded run; see `run`."""
     plan, skipped = plan_outputs(pipeline, inputs, out)
     refuse_existing([target for _, target in plan])
     done: list[tuple[Path, Path]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +30,18 @@ def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> i
         RunError: the run that wrote a file is not found.
         UserError: an output exists already.
     """
+    loaded: dict[Path, Pipeline] = {}
+    return run_with(files, out, lambda path: _pipeline(path, run, device, loaded))
+
+
+def run_with(files: list[Path], out: Path | None, pipeline_of: Callable[[Path], Pipeline]) -> int:
+    """Decompress, each file with the loaded run that `pipeline_of` gives; see `run`."""
     plan = [(path, target_of(path, out)) for path in files]
     refuse_existing([target for _, target in plan])
-    pipelines: dict[Path, Pipeline] = {}
     skipped: list[Skipped] = []
     for path, target in track(plan, len(plan), "decompressing"):
         try:
-            decompress_file(path, target, _pipeline(path, run, device, pipelines))
+            decompress_file(path, target, pipeline_of(path))
         except FormatError as error:
             if len(plan) == 1:
                 raise

@@ -39,7 +39,12 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
         RunError: the folder holds another run, or cannot be continued with these settings.
     """
     spec = load_spec(config, overrides)
-    run = RunDirectory(out or Path("runs") / spec.name)
+    train(spec, RunDirectory(out or Path("runs") / spec.name), resume=resume, quiet=quiet)
+    return 0
+
+
+def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> TrainingResult:
+    """Train a codec into a run directory; see `run`."""
     _check_folder(run, spec, resume)
     data = open_data(spec)
     run.create(spec)
@@ -56,7 +61,7 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
         console.print(f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, "
                       f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time")  # fmt: skip
         console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
-    return 0
+    return result
 
 
 def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
