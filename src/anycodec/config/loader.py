@@ -81,7 +81,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    style = None if read_scalar(value) == value else "'"
+    quotes = None if read_scalar(value) == value else "'"
+    style = quotes if value.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -232,8 +232,9 @@ class _Builder:
             return UserError(problem, where=self.place(error.problem_mark), how="write the value out")
         tab = "'\\t'" in problem
         how = "indent with spaces, not tabs" if tab else "check brackets, quotes, colons and indentation"
+        begun = f" {error.context} from line {error.context_mark.line + 1}" if error.context_mark else ""
         return UserError(
-            f"broken syntax: {problem}" + (f" ({error.context})" if error.context else ""),
+            f"broken syntax: {problem}{begun}",
             where=self.place(error.problem_mark or error.context_mark),
             how=how,
         )

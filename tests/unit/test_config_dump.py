@@ -1,0 +1,105 @@
+"""A dumped configuration loads as an equal one."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anycodec.config import codec, data, loss, quantizer, train
+from anycodec.config.loader import dump_spec, load_spec
+from anycodec.config.run import RunSpec
+
+# what YAML 1.1, YAML 1.2 and Python read differently
+AMBIGUOUS = [
+    "1e4", "1e-4", "on", "No", "null", "~", "010", "1_0", "0x1f", "2020-01-01", "=", "<<", ".inf",
+    "#", "*x", "&x", "!x", "{a}", "[a", "'", '"', "\\",
+]  # fmt: skip
+ESCAPED = ["", "a: b", "- x", "\t", "a\nb\n", " x ", "é😀", "\x85", "\u2028"]
+text = st.sampled_from(AMBIGUOUS + ESCAPED) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+positive = st.floats(1e-9, 1e9)
+size = st.sampled_from([32, 64, 128])
+
+quantizers = st.one_of(
+    st.builds(quantizer.VqSpec, codebook_size=st.integers(2, 2**24), kmeans_init=st.booleans()),
+    st.builds(quantizer.EmaSpec, decay=st.floats(1e-6, 0.999), epsilon=positive),
+    st.builds(quantizer.SimVqSpec, beta=positive),
+)
+normalizers = st.one_of(
+    st.builds(data.MedianMadSpec),
+    st.builds(data.RevinSpec),
+    st.builds(
+        lambda low, width: data.FixedSpec(low=low, high=low + width), st.floats(-1e6, 1e6), st.floats(1, 9)
+    ),
+)
+splits = st.one_of(
+    st.builds(
+        data.TimeSplit, ratios=st.sampled_from([(0.8, 0.1, 0.1), (1.0, 0.0, 0.0)]), guard=st.integers(0, 99)
+    ),
+    st.builds(data.ClassSplit, seed=st.integers(-(2**40), 2**40)),
+    st.builds(data.ManifestSplit, path=text.map(Path)),
+)
+series = st.builds(
+    data.TableSource,
+    root=st.none() | text.map(Path),
+    exclude=st.lists(text, max_size=3).map(tuple),
+    columns=st.none() | st.lists(text, max_size=3).map(tuple),
+    timestamp=st.none() | text,
+    sample_rate=st.none() | positive,
+    window=st.builds(data.Window1d, samples=size),
+    normalizer=normalizers,
+    split=splits,
+)
+schedules = st.one_of(
+    st.builds(train.ConstantSchedule, warmup=st.integers(0, 10**9)),
+    st.builds(train.ExponentialSchedule, gamma=st.floats(1e-6, 1)),
+)
+trainings = st.builds(
+    train.TrainSpec,
+    steps=st.integers(1, 10**12),
+    optimizer=st.builds(train.OptimizerSpec, lr=positive, betas=st.tuples(st.floats(0, 1), st.floats(0, 1))),
+    schedule=schedules,
+    clip=st.none() | positive,
+    wandb=st.none() | st.builds(train.WandbSpec, project=text),
+)
+losses = st.dictionaries(
+    text, st.builds(loss.MseSpec, weight=st.floats(0, 1e300)) | st.builds(loss.L1Spec), min_size=1
+)
+specs = st.one_of(
+    st.builds(
+        RunSpec,
+        name=st.from_regex(r"\A[A-Za-z0-9._-]+\Z"),
+        seed=st.integers(0, 2**63),
+        data=series,
+        codec=st.builds(codec.SimVqganSpec, strides=st.just((2, 2, 4)), quantizer=quantizers),
+        losses=losses,
+        train=trainings,
+    ),
+    st.builds(
+        RunSpec,
+        data=st.builds(data.VideoSource, window=st.builds(data.WindowClip, size=st.tuples(size, size))),
+        codec=st.builds(codec.VqganSpec, dropout=st.floats(0, 0.5), quantizer=quantizers),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("specs")
+
+
+@given(spec=specs)
+def test_dump_and_load_give_an_equal_spec(folder, spec):
+    path = folder / "config.yaml"
+    path.write_bytes(dump_spec(spec).encode())
+    assert load_spec(path, check_paths=False) == spec
+
+
+def test_the_order_is_stable_and_types_come_first():
+    spec = RunSpec(data=data.Pod5Source(), codec=codec.SimVqganSpec())
+    lines = dump_spec(spec).splitlines()
+    top = [line.split(":")[0] for line in lines if not line.startswith(" ")]
+    assert top == ["name", "seed", "engine", "data", "codec", "losses", "train"]
+    assert lines[lines.index("data:") + 1] == "  type: pod5"
+    assert lines[lines.index("codec:") + 1] == "  type: simvqgan"
+    assert "  strides: [2, 2, 3]" in lines
