@@ -1,8 +1,8 @@
 """anycodec: learned discrete codecs for signals of any kind.
 
-    codec = anycodec.load("runs/nanopore")
-    encoded = codec.encode(values)
-    restored = codec.decode(encoded)
+codec = anycodec.load("runs/nanopore")
+encoded = codec.encode(values)
+restored = codec.decode(encoded)
 """
 
 from __future__ import annotations

@@ -103,7 +103,9 @@ class Codec:
 
     def decompress(self, files: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
         """Restore native files from `.acz`, as `anycodec decompress` does; returns its exit code."""
-        return decompression.run_with(_paths(files), None if out is None else Path(out), lambda _: self._pipeline)
+        return decompression.run_with(
+            _paths(files), None if out is None else Path(out), lambda _: self._pipeline
+        )
 
 
 def load(run: str | Path, device: str = "auto") -> Codec:

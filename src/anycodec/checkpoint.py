@@ -1,11 +1,11 @@
 """The run directory. A checkpoint is data, never code.
 
-    config.yaml              the resolved configuration
-    manifest.json            versions, engine, channels, data fingerprint and counts, metrics
-    weights.safetensors      the kept weights (best, averaged if EMA is on)
-    statistics.safetensors   normalizer.shift, normalizer.scale, token_counts.0, token_counts.1, ...
-    resume/                  optimizer, schedule, sampler position, RNG; loaded weights-only
-    metrics.csv  figures/  tensorboard/  report.html  train.log
+config.yaml              the resolved configuration
+manifest.json            versions, engine, channels, data fingerprint and counts, metrics
+weights.safetensors      the kept weights (best, averaged if EMA is on)
+statistics.safetensors   normalizer.shift, normalizer.scale, token_counts.0, token_counts.1, ...
+resume/                  optimizer, schedule, sampler position, RNG; loaded weights-only
+metrics.csv  figures/  tensorboard/  report.html  train.log
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -121,7 +121,3 @@ def get_engine(name: str) -> Engine:
         raise MissingExtra(f"the {name} engine", name) from error
     factory: Callable[[], Engine] = module.create
     return factory()
-
-
-def engine_names() -> Sequence[str]:
-    return tuple(_ENGINES)

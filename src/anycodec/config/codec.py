@@ -66,7 +66,9 @@ class VqganSpec(Spec):
     type: Literal["vqgan"] = "vqgan"
     base_channels: int = Field(128, ge=1, description="width at full resolution")
     channel_multipliers: tuple[PositiveInt, ...] = Field(
-        (1, 1, 2, 2, 4), min_length=1, description="width of each level over base_channels; f = 2^(levels - 1)"
+        (1, 1, 2, 2, 4),
+        min_length=1,
+        description="width of each level over base_channels; f = 2^(levels - 1)",
     )
     res_blocks: int = Field(2, ge=1, description="residual blocks a level (the decoder has one more)")
     attention_levels: tuple[int, ...] = Field(
@@ -74,9 +76,7 @@ class VqganSpec(Spec):
     )
     mid_attention: bool = Field(True, description="self-attention at the bottleneck")
     latent_channels: int = Field(256, ge=1, description="channels of the encoder's output, z")
-    embed_channels: int | None = Field(
-        None, ge=1, description="width of the codes; null = latent_channels"
-    )
+    embed_channels: int | None = Field(None, ge=1, description="width of the codes; null = latent_channels")
     norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside residual blocks")
     quantizer: QuantizerSpec = Field(default_factory=EmaSpec, description="how latents become codes")

@@ -50,9 +50,7 @@ class FixedSpec(Spec):
         return self
 
 
-NormalizerSpec = Annotated[
-    MedianMadSpec | StandardSpec | RevinSpec | FixedSpec, Field(discriminator="type")
-]
+NormalizerSpec = Annotated[MedianMadSpec | StandardSpec | RevinSpec | FixedSpec, Field(discriminator="type")]
 
 
 # --- splits -------------------------------------------------------------------------------------
@@ -81,9 +79,7 @@ class TimeSplit(RatioSplit):
     """
 
     type: Literal["time"] = "time"
-    guard: int = Field(
-        0, ge=0, description="samples, frames or (pictures) files dropped at each border"
-    )
+    guard: int = Field(0, ge=0, description="samples, frames or (pictures) files dropped at each border")
 
 
 class FileSplit(RatioSplit):
@@ -194,7 +190,9 @@ class Pod5Source(SourceSpec):
     sample_rate: float | None = Field(
         None, gt=0, description="Hz; needed for window.seconds; reads of another rate are left out"
     )
-    window: Window1d = Field(default_factory=lambda: Window1d(samples=24000), description="training and coding window")
+    window: Window1d = Field(
+        default_factory=lambda: Window1d(samples=24000), description="training and coding window"
+    )
     normalizer: NormalizerSpec = Field(default_factory=MedianMadSpec, description="to network scale and back")
     split: SplitSpec = Field(default_factory=SignalSplit, description="training, validation, test")
 
@@ -214,7 +212,9 @@ class TableSource(SourceSpec):
     channels: Literal["independent", "joint"] = Field(
         "independent", description="one channel a window with a shared codec, or all channels together"
     )
-    window: Window1d = Field(default_factory=lambda: Window1d(samples=512), description="training and coding window")
+    window: Window1d = Field(
+        default_factory=lambda: Window1d(samples=512), description="training and coding window"
+    )
     normalizer: NormalizerSpec = Field(default_factory=StandardSpec, description="to network scale and back")
     split: SplitSpec = Field(default_factory=TimeSplit, description="training, validation, test")
 
@@ -230,7 +230,9 @@ class ArraySource(SourceSpec):
     channels: Literal["independent", "joint"] = Field(
         "independent", description="one channel a window with a shared codec, or all channels together"
     )
-    window: Window1d = Field(default_factory=lambda: Window1d(samples=512), description="training and coding window")
+    window: Window1d = Field(
+        default_factory=lambda: Window1d(samples=512), description="training and coding window"
+    )
     normalizer: NormalizerSpec = Field(default_factory=StandardSpec, description="to network scale and back")
     split: SplitSpec = Field(default_factory=TimeSplit, description="training, validation, test")
 

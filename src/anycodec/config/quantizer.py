@@ -43,9 +43,7 @@ class SimVqSpec(CodebookSpec):
 
     type: Literal["simvq"] = "simvq"
     kmeans_init: bool = Field(False, description="start the codes from k-means of a batch of latents")
-    restart_after: int = Field(
-        0, ge=0, description="steps without use before a code is restarted; 0 = never"
-    )
+    restart_after: int = Field(0, ge=0, description="steps without use before a code is restarted; 0 = never")
 
 
 QuantizerSpec = Annotated[VqSpec | EmaSpec | SimVqSpec, Field(discriminator="type")]

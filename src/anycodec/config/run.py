@@ -14,16 +14,22 @@ from anycodec.config.train import TrainSpec
 from anycodec.errors import UserError
 
 
+def _mse() -> dict[str, LossSpec]:
+    return {"mse": MseSpec()}
+
+
 class RunSpec(Spec):
     """Everything that decides a training run."""
 
-    name: str = Field("codec", pattern=r"^[A-Za-z0-9._-]+$", description="name of the run and its default folder")
+    name: str = Field(
+        "codec", pattern=r"^[A-Za-z0-9._-]+$", description="name of the run and its default folder"
+    )
     seed: int = Field(0, ge=0, description="seed of weights, sampling and splits")
     engine: Literal["torch", "jax"] = Field("torch", description="framework that computes")
     data: DataSpec = Field(description="where signals come from and how they are cut")
     codec: CodecSpec = Field(description="the network")
     losses: dict[str, LossSpec] = Field(
-        default_factory=lambda: {"mse": MseSpec()}, min_length=1, description="reconstruction terms by name"
+        default_factory=_mse, min_length=1, description="reconstruction terms by name"
     )
     train: TrainSpec = Field(default_factory=TrainSpec, description="the training loop")
 
@@ -45,6 +51,10 @@ def data_axes(data: DataSpec) -> str:
     return "HW" if isinstance(data, ImageSource | VideoSource) else "T"
 
 
+def _lacks_rate(data: Pod5Source | TableSource | ArraySource) -> bool:
+    return data.window.seconds is not None and data.sample_rate is None
+
+
 def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
     """Mistakes that need several settings at once, each with the dotted key that holds it."""
     found: list[tuple[str, UserError]] = []
@@ -56,12 +66,12 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
     if data_axes(data) != codec.axes:
         mistake(
             "codec.type",
-            f"codec {codec.type} works on axes {codec.axes}, but data of type {data.type} has {data_axes(data)}",
+            f"codec {codec.type} works on axes {codec.axes}, data of type {data.type} has {data_axes(data)}",
             "use simvqgan for pod5, table and array data, vqgan for image and video data",
         )
         return found
     is_1d = isinstance(data, Pod5Source | TableSource | ArraySource)
-    if is_1d and data.window.seconds is not None and data.sample_rate is None:
+    if isinstance(data, Pod5Source | TableSource | ArraySource) and _lacks_rate(data):
         mistake(
             "data.window.seconds",
             "window.seconds needs data.sample_rate",

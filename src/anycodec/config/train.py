@@ -33,9 +33,7 @@ class ExponentialSchedule(Spec):
     every: int = Field(1000, ge=1, description="steps between factors")
 
 
-ScheduleSpec = Annotated[
-    ConstantSchedule | CosineSchedule | ExponentialSchedule, Field(discriminator="type")
-]
+ScheduleSpec = Annotated[ConstantSchedule | CosineSchedule | ExponentialSchedule, Field(discriminator="type")]
 
 
 class OptimizerSpec(Spec):

@@ -20,7 +20,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "no CUDA device is available", where="device cuda", how="use device auto or cpu; see `anycodec doctor`"
+            "no CUDA device is available",
+            where="device cuda",
+            how="use device auto or cpu; see `anycodec doctor`",
         )
     return torch.device(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,10 @@ class TorchCodec:
                 parts.append(self.codec.decode(grids).float().cpu().numpy())
         return np.concatenate(parts)
 
-    def _memory(self):  # type: ignore[no-untyped-def]
-        return out_of_memory(f"device {self.device}", "use --device cpu, or a smaller window in the next training")
+    def _memory(self) -> AbstractContextManager[None]:
+        return out_of_memory(
+            f"device {self.device}", "use --device cpu, or a smaller window in the next training"
+        )
 
 
 class TorchEngine:
@@ -99,4 +102,5 @@ class TorchEngine:
 
 
 def create() -> TorchEngine:
+    """The engine, for `anycodec.engine.get_engine`."""
     return TorchEngine()

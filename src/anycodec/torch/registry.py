@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-def implementation(package: str, base: type[T], name: str) -> type[Any]:
+def implementation(package: str, base: type, name: str) -> type[Any]:
     """The subclass of `base` that `package/name.py` defines."""
     module = importlib.import_module(f"{package}.{name}")
     found = [

@@ -49,7 +49,9 @@ def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
     return 2 if skipped else 0
 
 
-def plan_outputs(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
+def plan_outputs(
+    pipeline: Pipeline, inputs: list[Path], out: Path | None
+) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
     """Which file becomes which: beside the original, or under `out` with the folders of the input."""
     plan: list[tuple[Path, Path]] = []
     skipped: list[Skipped] = []
@@ -100,7 +102,9 @@ def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
     return Header(
         program=f"anycodec {__version__}",
         source_name=Path(info.path).name,
-        file=FileInfo(path=Path(info.path).name, format=info.format, n_signals=info.n_signals, meta=info.meta),
+        file=FileInfo(
+            path=Path(info.path).name, format=info.format, n_signals=info.n_signals, meta=info.meta
+        ),
         source=spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
         codec={
             "fingerprint": pipeline.fingerprint,
@@ -147,8 +151,8 @@ def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
     if len(done) > 10:
         console.print(f"... {len(done) - 10} more")
     if done:
-        console.print(f"[bold]{len(done)} files, {before:,} -> {after:,} bytes, {before / max(1, after):.1f}x smaller[/bold]")
+        console.print(
+            f"{len(done)} files, {before:,} -> {after:,} bytes, {before / max(1, after):.1f}x smaller"
+        )
     for item in skipped:
         console.print(f"left out: {item.path}: {item.reason}", style="yellow")
-
-

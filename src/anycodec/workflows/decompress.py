@@ -119,5 +119,8 @@ def _format(header: Header) -> Format:  # type: ignore[type-arg]
 def _with_writer(info: FileInfo, pipeline: Pipeline) -> FileInfo:
     """Video is stored the way the run's source asks for."""
     source = pipeline.source
-    return replace(info, meta={**info.meta, "writer": source.writer}) if isinstance(source, VideoSource) else info
-
+    return (
+        replace(info, meta={**info.meta, "writer": source.writer})
+        if isinstance(source, VideoSource)
+        else info
+    )

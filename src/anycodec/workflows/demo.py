@@ -37,7 +37,9 @@ def run(out: Path) -> int:
     packed = sorted(compressed.rglob("*.acz"))
     _stage("4/5 decompressing", lambda: decompress.run(files=packed, out=restored, run=None, device="auto"))
     _stage("5/5 evaluating", lambda: evaluate.run(run=folder, inputs=[], device="auto"))
-    console.print(f"\nopen {RunDirectory(folder).report} to look at it; inspect {packed[0]} with `anycodec inspect`")
+    console.print(
+        f"\nopen {RunDirectory(folder).report} to look at it; inspect {packed[0]} with `anycodec inspect`"
+    )
     return 0
 
 
@@ -63,9 +65,11 @@ def _clear(out: Path) -> None:
     if not out.exists():
         return
     foreign = [path for path in out.iterdir() if path.name not in _PARTS]
-    if foreign or (out / "run").exists() and RunDirectory(out / "run").spec().name != "demo":
+    if foreign or ((out / "run").exists() and RunDirectory(out / "run").spec().name != "demo"):
         raise UserError(
-            "the folder holds something that is not an earlier demo", where=str(out), how="choose another with --out"
+            "the folder holds something that is not an earlier demo",
+            where=str(out),
+            how="choose another with --out",
         )
     for part in _PARTS:
         shutil.rmtree(out / part, ignore_errors=True)

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from importlib import metadata
 from itertools import count, groupby
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from anycodec import __version__
 from anycodec.atomic import atomic_write
 from anycodec.data.dataset import WindowDataset
 from anycodec.data.loader import open_data
 from anycodec.data.split import Piece
+from anycodec.engine import Windows
 from anycodec.errors import DataError
 from anycodec.io.base import Reader
 from anycodec.io.discover import discover
@@ -32,6 +34,8 @@ BASELINE_VALUES = 2**24
 EXAMPLES = 3
 EXAMPLE_SAMPLES = 4096
 _KINDS: dict[str, Kind] = {"TC": "1d", "HWC": "image", "THWC": "video"}
+
+Values = NDArray[Any]
 
 Stretches = list[tuple[Path, list[Piece] | None]]
 """Files with the pieces of each to evaluate on; None = all of it."""
@@ -129,7 +133,7 @@ def example(pipeline: Pipeline, baseline: PatchKMeans | None, part: Part) -> Exa
     signal = part.signal
     prepared = pipeline.prepare(signal)
 
-    def show(windows: np.ndarray) -> np.ndarray:
+    def show(windows: Windows) -> Values:
         back = pipeline.restore(windows, prepared.shape, prepared.affine, signal.info, signal.start)
         return _excerpt(back)
 
@@ -167,7 +171,9 @@ def _plan(
     try:
         return stretches, open_data(pipeline.spec).train
     except DataError as error:
-        skipped.append(Skipped(str(pipeline.source.root), f"no baseline, training data not at hand: {error.what}"))
+        skipped.append(
+            Skipped(str(pipeline.source.root), f"no baseline, training data not at hand: {error.what}")
+        )
         return stretches, None
 
 
@@ -206,12 +212,13 @@ def _spread(pipeline: Pipeline, stretches: Stretches) -> Iterator[Part]:
             yield found
 
 
-def _excerpt(signal: Signal) -> np.ndarray:
+def _excerpt(signal: Signal) -> Values:
     """A few thousand samples from the middle of a 1-D segment, the picture, the first frame."""
     if signal.info.axes == "HWC":
         return signal.values
     if signal.info.axes == "THWC":
-        return signal.values[0]
+        first: Values = signal.values[0]
+        return first
     middle = max(0, (signal.length - EXAMPLE_SAMPLES) // 2)
     return signal.values[middle : middle + EXAMPLE_SAMPLES]
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anycodec.bitstream.container import AczReader, AczWriter, SegmentData
 from anycodec.engine import Windows
@@ -218,6 +220,5 @@ def collect(windows: Iterator[Windows], most: int) -> Windows:
     return np.concatenate(taken)
 
 
-def _frames(signal: Signal) -> np.ndarray:
+def _frames(signal: Signal) -> NDArray[Any]:
     return signal.values[None] if signal.info.axes == "HWC" else signal.values
-

@@ -1,7 +1,7 @@
 """A trained run at work: one segment of a signal to tokens and back.
 
-    Signal --cut--> windows --normalizer.apply--> codec.encode --> Coded
-    Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
+Signal --cut--> windows --normalizer.apply--> codec.encode --> Coded
+Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def run(kind: str, out: Path, seed: int = 0, size: str = "full") -> int:
         MissingExtra: the library for the files is not installed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError("the folder is not empty; nothing was written", where=str(out), how="choose a new folder")
+        raise UserError(
+            "the folder is not empty; nothing was written", where=str(out), how="choose a new folder"
+        )
     written = _WRITERS[kind](out, seed, size)
     total = sum(path.stat().st_size for path in written)
     console.print(f"{len(written)} files, {total:,} bytes, in {out}")

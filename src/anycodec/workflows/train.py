@@ -19,6 +19,7 @@ from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
 from anycodec.engine import CodecRuntime, TrainingJob, TrainingResult, TrainingWindows, get_engine
 from anycodec.errors import RunError
+from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.workflows.console import out as console
 
 TOKEN_STATISTICS_VALUES = 2**24
@@ -52,14 +53,22 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     _log_to(run.log)
     _announce(run, spec, data, quiet)
     job = TrainingJob(
-        spec=spec, in_channels=data.in_channels, run=run, train=data.train, val=data.val, resume=resume, quiet=quiet
+        spec=spec,
+        in_channels=data.in_channels,
+        run=run,
+        train=data.train,
+        val=data.val,
+        resume=resume,
+        quiet=quiet,
     )
     result = get_engine(spec.engine).train(job)
     finish(run, spec, data)
     run.update_manifest(training=_summary(spec, result))
     if not quiet:
-        console.print(f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, "
-                      f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time")  # fmt: skip
+        console.print(
+            f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, {result.steps} steps, "
+            f"waiting for data {result.data_wait:.1%} of the time"
+        )
         console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
     return result
 
@@ -73,18 +82,17 @@ def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
     run.update_manifest(fingerprint=run.fingerprint(), codebook_sizes=list(codec.codebook_sizes))
 
 
-def token_counts(codec: CodecRuntime, windows: TrainingWindows) -> list[np.ndarray]:
+def token_counts(codec: CodecRuntime, windows: TrainingWindows) -> tuple[Counts, ...]:
     """How often each code occurs on training windows, one int64 table a level."""
-    counts = [np.zeros(size, np.int64) for size in codec.codebook_sizes]
+    counts = TokenCounts(codec.codebook_sizes)
     values = 0
     for index in windows.epoch_order(0):
         window = windows.item(0, int(index))
-        for table, grid in zip(counts, codec.encode(window).grids, strict=True):
-            table += np.bincount(grid.ravel(), minlength=len(table))
+        counts.update(codec.encode(window))
         values += window.size
         if values >= TOKEN_STATISTICS_VALUES:
             break
-    return counts
+    return counts.counts
 
 
 def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
@@ -134,7 +142,11 @@ def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
         "engine": spec.engine,
         "in_channels": data.in_channels,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "torch": metadata.version("torch")},
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": metadata.version("torch"),
+        },
         "data": {
             "fingerprint": data.fingerprint,
             "counts": dict(data.counts),
@@ -156,8 +168,12 @@ def _summary(spec: RunSpec, result: TrainingResult) -> dict[str, Any]:
 def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool) -> None:
     if quiet:
         return
-    console.print(f"run [bold]{run.path}[/bold]: {spec.codec.type} + {spec.codec.quantizer.type} on {spec.data.root}")
-    console.print("data: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in data.counts.items()))
+    console.print(
+        f"run [bold]{run.path}[/bold]: {spec.codec.type} + {spec.codec.quantizer.type} on {spec.data.root}"
+    )
+    console.print(
+        "data: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in data.counts.items())
+    )
     for skipped in data.skipped[:5]:
         console.print(f"  left out: {skipped.path}: {skipped.reason}", style="yellow")
     if len(data.skipped) > 5:

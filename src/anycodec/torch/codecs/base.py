@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from anycodec.torch.quantizers import Quantizer, TokenGrids
+from anycodec.torch.quantizers import Quantized, Quantizer, TokenGrids
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Autoencoder(Codec):
         return self.quantizer.codebook_sizes
 
     def encode(self, x: Tensor) -> TokenGrids:
-        return self.quantizer(self.encoder(x)).tokens
+        quantized: Quantized = self.quantizer(self.encoder(x))
+        return quantized.tokens
 
     def decode(self, tokens: TokenGrids) -> Tensor:
         reconstruction: Tensor = self.decoder(self.quantizer.lookup(tokens))
@@ -72,4 +73,6 @@ class Autoencoder(Codec):
 
     def forward(self, x: Tensor) -> CodecOutput:
         quantized = self.quantizer(self.encoder(x))
-        return CodecOutput(self.decoder(quantized.values), quantized.tokens, quantized.losses, quantized.stats)
+        return CodecOutput(
+            self.decoder(quantized.values), quantized.tokens, quantized.losses, quantized.stats
+        )

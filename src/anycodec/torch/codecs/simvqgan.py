@@ -1,12 +1,14 @@
 """1-D residual convolutional autoencoder: the nanopore system's, and used for time series.
 
-    x [B C T] -> conv (stem) -> stages of (residual blocks, strided conv) -> mid blocks
-              -> GroupNorm, swish, 1x1 -> 1x1 (quant) -> tokens [B T/f]
-    tokens -> 1x1 (post quant) -> conv k3 -> mid blocks -> stages of (upsample, residual blocks)
-           -> GroupNorm, swish, conv or upsample (stem) -> x^ [B C T]
+x [B C T] -> conv (stem) -> stages of (residual blocks, strided conv) -> mid blocks
+          -> GroupNorm, swish, 1x1 -> 1x1 (quant) -> tokens [B T/f]
+tokens -> 1x1 (post quant) -> conv k3 -> mid blocks -> stages of (upsample, residual blocks)
+       -> GroupNorm, swish, conv or upsample (stem) -> x^ [B C T]
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,7 @@ class ResBlock1d(nn.Module):
 
 def _res_blocks(count: int, in_channels: int, out_channels: int, groups: int) -> nn.Sequential:
     widths = [in_channels] + [out_channels] * count
-    return nn.Sequential(*(ResBlock1d(a, b, groups) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(ResBlock1d(a, b, groups) for a, b in pairwise(widths)))
 
 
 class Encoder1d(nn.Module):
@@ -54,7 +56,9 @@ class Encoder1d(nn.Module):
         stages: list[nn.Module] = []
         for channels, stride in zip(spec.channels, spec.strides, strict=True):
             stages.append(_res_blocks(spec.res_blocks, width, channels, groups))
-            stages.append(Conv1d(channels if spec.res_blocks else width, channels, max(3, stride), stride=stride))
+            stages.append(
+                Conv1d(channels if spec.res_blocks else width, channels, max(3, stride), stride=stride)
+            )
             width = channels
         self.stages = nn.Sequential(*stages)
         self.mid = _res_blocks(spec.mid_blocks, width, width, groups)
@@ -81,7 +85,10 @@ class Decoder1d(nn.Module):
         stages: list[nn.Module] = []
         narrower = (spec.base_channels, *spec.channels[:-1])
         for channels, stride in zip(reversed(narrower), reversed(spec.strides), strict=True):
-            stages += [Upsample1d(width, channels, stride), _res_blocks(spec.res_blocks, channels, channels, groups)]
+            stages += [
+                Upsample1d(width, channels, stride),
+                _res_blocks(spec.res_blocks, channels, channels, groups),
+            ]
             width = channels
         self.stages = nn.Sequential(*stages)
         self.norm_out = group_norm(width, groups)

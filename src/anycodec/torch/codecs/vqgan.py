@@ -1,9 +1,9 @@
 """2-D autoencoder of taming-transformers' VQGAN (Esser et al. 2021, arXiv 2012.09841).
 
-    x [B C H W] -> conv k3 -> levels of (residual blocks [, attention], pad + strided conv)
-                -> residual, attention, residual -> GroupNorm, swish, conv k3 -> 1x1 (quant) -> tokens
-    tokens -> 1x1 (post quant) -> conv k3 -> residual, attention, residual
-           -> levels of (residual blocks [, attention], nearest x2 + conv) -> GroupNorm, swish, conv k3
+x [B C H W] -> conv k3 -> levels of (residual blocks [, attention], pad + strided conv)
+            -> residual, attention, residual -> GroupNorm, swish, conv k3 -> 1x1 (quant) -> tokens
+tokens -> 1x1 (post quant) -> conv k3 -> residual, attention, residual
+       -> levels of (residual blocks [, attention], nearest x2 + conv) -> GroupNorm, swish, conv k3
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 class Conv1d(nn.Conv1d):
     """Convolution of [B C 1 T] along T with SAME padding: T / stride samples come out."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride=stride, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,4 +40,5 @@ class Upsample1d(nn.Module):
         y = self.conv(x).permute(0, 2, 3, 1)  # [B 1 T O*f], contiguous in channels-last memory
         batch, _, length, width = y.shape
         y = y.reshape(batch, 1, length * self.factor, width // self.factor)
-        return y.permute(0, 3, 1, 2)
+        out: Tensor = y.permute(0, 3, 1, 2)
+        return out

@@ -13,4 +13,6 @@ from anycodec.torch.registry import implementation
 
 def make_losses(specs: Mapping[str, LossSpec]) -> nn.ModuleDict:
     """The terms of a configuration by name."""
-    return nn.ModuleDict({name: implementation(__name__, Loss, spec.type)(spec) for name, spec in specs.items()})
+    return nn.ModuleDict(
+        {name: implementation(__name__, Loss, spec.type)(spec) for name, spec in specs.items()}
+    )

@@ -28,7 +28,8 @@ class SimVq(CodebookQuantizer):
 
     def codes(self) -> Tensor:
         with torch.autocast(self.frozen.device.type, enabled=False):
-            return self.linear(self.frozen)
+            table: Tensor = self.linear(self.frozen)
+            return table
 
     def losses(self, z: Tensor, q: Tensor) -> dict[str, Tensor]:
         return {
@@ -37,7 +38,7 @@ class SimVq(CodebookQuantizer):
         }
 
     @torch.no_grad()
-    def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:  # noqa: ARG002
+    def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
         """E = (q - b) W^-1, by least squares where W is near singular."""
         target = (values - self.linear.bias).T
         self.frozen[which] = torch.linalg.lstsq(self.linear.weight, target).solution.T

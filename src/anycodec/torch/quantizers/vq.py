@@ -15,7 +15,9 @@ class Vq(CodebookQuantizer):
 
     def __init__(self, spec: VqSpec, dim: int) -> None:
         super().__init__(spec, dim)
-        self.codebook = nn.Parameter(torch.empty(spec.codebook_size, dim).uniform_(-1, 1) / spec.codebook_size)
+        self.codebook = nn.Parameter(
+            torch.empty(spec.codebook_size, dim).uniform_(-1, 1) / spec.codebook_size
+        )
 
     def codes(self) -> Tensor:
         return self.codebook
@@ -27,5 +29,5 @@ class Vq(CodebookQuantizer):
         }
 
     @torch.no_grad()
-    def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:  # noqa: ARG002
+    def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
         self.codebook[which] = values

@@ -89,7 +89,9 @@ class StepCallback(pl.Callback):
         module.steps_done = self.progress.step
         self._random = state["random"]
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         if self._random is not None:  # as late as possible: start-up may have drawn numbers
             set_random_state(self._random)
             self._random = None
@@ -152,7 +154,9 @@ class StepCallback(pl.Callback):
             self.progress.stale += 1
         self._report(step, figures, improved)
         if early and self.progress.stale >= early.patience:
-            self.bar.line(f"no better {best.metric} in {early.patience} validations: stopping early at step {step}")
+            self.bar.line(
+                f"no better {best.metric} in {early.patience} validations: stopping early at step {step}"
+            )
             trainer.should_stop = True
 
     def _report(self, step: int, figures: Mapping[str, float], improved: bool) -> None:
@@ -205,5 +209,3 @@ class StepCallback(pl.Callback):
 def _module(module: pl.LightningModule) -> CodecTraining:
     assert isinstance(module, CodecTraining)
     return module
-
-

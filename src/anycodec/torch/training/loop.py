@@ -56,9 +56,7 @@ def train(job: TrainingJob) -> TrainingResult:
         progress = Progress(resumed["step"], resumed["best"], resumed["stale"])
     weights = {name: term.weight for name, term in spec.losses.items()}
     module = CodecTraining(codec, make_losses(spec.losses), weights, train_spec)
-    batches = TrainBatches(
-        job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate
-    )
+    batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
     stop = StopRequest()
     callback = StepCallback(
         spec=spec,
@@ -74,7 +72,7 @@ def train(job: TrainingJob) -> TrainingResult:
     if progress.step < train_spec.steps:
         trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
-        how = "lower train.batch_size (train.accumulate keeps the effective batch), the window or the codec's width"
+        how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
         with _quiet_lightning(), out_of_memory(where, how):
             trainer.fit(module, batches)
     if stop.number is not None:
@@ -112,7 +110,9 @@ def _check(spec: RunSpec, device: torch.device) -> None:
         raise ConfigError(mistakes)
 
 
-def _trainer(spec: RunSpec, folder: Path, device: torch.device, callback: StepCallback, steps: int) -> pl.Trainer:
+def _trainer(
+    spec: RunSpec, folder: Path, device: torch.device, callback: StepCallback, steps: int
+) -> pl.Trainer:
     train = spec.train
     with _quiet_lightning():
         return pl.Trainer(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,7 +22,9 @@ class CodecTraining(pl.LightningModule):
     `steps_done` counts optimizer steps: Lightning's `global_step` counts every optimizer's.
     """
 
-    def __init__(self, codec: Codec, losses: nn.ModuleDict, weights: dict[str, float], spec: TrainSpec) -> None:
+    def __init__(
+        self, codec: Codec, losses: nn.ModuleDict, weights: dict[str, float], spec: TrainSpec
+    ) -> None:
         super().__init__()
         self.codec = codec
         self.losses = losses
@@ -30,7 +33,7 @@ class CodecTraining(pl.LightningModule):
         self.steps_done = 0
         self.last: dict[str, Tensor] = {}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         spec = self.spec.optimizer
         parameters = [p for p in self.codec.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -68,5 +71,5 @@ class CodecTraining(pl.LightningModule):
         if broken:
             raise RunError(
                 f"the training diverged at step {self.steps_done}: {', '.join(broken)} is not finite",
-                how="resume from the kept checkpoint with a lower train.optimizer.lr, a smaller train.clip or fp32",
+                how="start again with a lower train.optimizer.lr, a smaller train.clip or fp32",
             )

@@ -34,7 +34,7 @@ def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, floa
         power += float(x.square().sum(dtype=torch.float64))
         count += x.numel()
         for counts, grid in zip(usage, output.tokens, strict=True):
-            counts += torch.bincount(grid.flatten(), minlength=len(counts))
+            counts.add_(torch.bincount(grid.flatten(), minlength=len(counts)))
     codec.train()
     mse = max(squared / count, 1e-20)
     variance = max(power / count - (total / count) ** 2, 1e-20)
