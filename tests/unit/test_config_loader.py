@@ -5,6 +5,7 @@ import pytest
 from anycodec.config.data import ImageSource
 from anycodec.config.loader import load_spec
 from anycodec.config.quantizer import EmaSpec, SimVqSpec
+from anycodec.config.run import window_shape
 from anycodec.errors import ConfigError
 
 GOOD = """\
@@ -155,6 +156,18 @@ def test_cross_field_mistake_of_a_default_is_placed_at_its_section(config):
     mistake = only(edited(config, ("  window: {samples: 24000}\n", ""), ("[2, 2, 3]", "[2, 2, 7]")))
     assert mistake.what.startswith("`data.window`")
     assert mistake.where == f"{config}:2"
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [("1e300", "1e300"), ("1e-9", "1"), ("4.8", "null")])
+def test_window_in_seconds_that_comes_to_no_samples(config, seconds, rate):
+    mistake = only(config, f"data.window={{seconds: {seconds}}}", f"data.sample_rate={rate}")
+    assert mistake.what.startswith("`data.window.seconds`")
+    assert mistake.where.startswith("override 'data.window=")
+
+
+def test_window_in_seconds(config):
+    spec = load_spec(config, ["data.window={seconds: 4.8}", "data.sample_rate=5000"])
+    assert window_shape(spec.data) == (24000,)
 
 
 def test_codec_of_the_wrong_kind(config):

@@ -138,7 +138,7 @@ class Window1d(Spec):
     @model_validator(mode="after")
     def _one(self) -> Window1d:
         if (self.samples is None) == (self.seconds is None):
-            raise ValueError("give either samples or seconds")
+            raise ValueError("give either samples or seconds, and null for the other")
         return self
 
 

@@ -51,8 +51,26 @@ def data_axes(data: DataSpec) -> str:
     return "HW" if isinstance(data, ImageSource | VideoSource) else "T"
 
 
-def _lacks_rate(data: Pod5Source | TableSource | ArraySource) -> bool:
-    return data.window.seconds is not None and data.sample_rate is None
+LONGEST_WINDOW = 2**31
+"""Samples."""
+
+
+def _seconds_mistake(data: DataSpec) -> tuple[str, str] | None:
+    """What is wrong with a window given in seconds, and how to mend it."""
+    if isinstance(data, ImageSource | VideoSource) or data.window.seconds is None:
+        return None
+    seconds, rate = data.window.seconds, data.sample_rate
+    if rate is None:
+        return (
+            "window.seconds needs data.sample_rate",
+            "set data.sample_rate (Hz) or give window.samples",
+        )
+    if not 1 <= seconds * rate <= LONGEST_WINDOW:
+        return (
+            f"{seconds:g} s at {rate:g} Hz are {seconds * rate:g} samples",
+            f"choose both so that a window has 1 to {LONGEST_WINDOW} samples",
+        )
+    return None
 
 
 def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
@@ -71,12 +89,9 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         )
         return found
     is_1d = isinstance(data, Pod5Source | TableSource | ArraySource)
-    if isinstance(data, Pod5Source | TableSource | ArraySource) and _lacks_rate(data):
-        mistake(
-            "data.window.seconds",
-            "window.seconds needs data.sample_rate",
-            "set data.sample_rate (Hz) or give window.samples",
-        )
+    unusable = _seconds_mistake(data)
+    if unusable:
+        mistake("data.window.seconds", *unusable)
         return found
     shape = window_shape(data)
     if is_1d and data.window.overlap * 2 > shape[0]:
