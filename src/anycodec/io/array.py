@@ -62,7 +62,7 @@ class ArrayFormat(Format[ArraySource]):
                     with archive.open(f"{member.key}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
 
-    def restored_name(self, original: str, info: FileInfo) -> str:  # noqa: ARG002
+    def restored_name(self, original: str, info: FileInfo) -> str:
         return original
 
 
@@ -223,7 +223,7 @@ def _check(member: _Member, layout: Layout, path: Path) -> None:
 def _write_npy(file: BinaryIO, member: _Member, layout: Layout, segments: Iterable[Signal]) -> None:
     """Write an .npy as segments arrive; "nct" places each channel where it belongs."""
     header = {"descr": member.dtype.str, "fortran_order": False, "shape": member.shape}
-    np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
+    np.lib.format.write_array_header_2_0(file, header)
     base, size = file.tell(), member.dtype.itemsize
     index = -1
     for segment in segments:

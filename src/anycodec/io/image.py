@@ -58,7 +58,7 @@ class ImageFormat(Format[ImageSource]):
     def open(self, path: Path, source: ImageSource) -> ImageReader:
         return ImageReader(path, source)
 
-    def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:  # noqa: ARG002
+    def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
         (picture,) = segments
         height, width, channels = picture.info.shape
         values = cast(picture.values, np.dtype(picture.info.dtype))
@@ -72,7 +72,7 @@ class ImageFormat(Format[ImageSource]):
         image.save(content, "PNG")
         atomic_write(path, content.getvalue())
 
-    def restored_name(self, original: str, info: FileInfo) -> str:  # noqa: ARG002
+    def restored_name(self, original: str, info: FileInfo) -> str:
         return str(PurePath(original).with_suffix(".png"))
 
 
@@ -94,10 +94,10 @@ class ImageReader(Reader):
     def signals(self) -> Iterator[SignalInfo]:
         yield self._signal
 
-    def segments(self, block: int) -> Iterator[Signal]:  # noqa: ARG002
+    def segments(self, block: int) -> Iterator[Signal]:
         yield self.fetch(0, 0, 1)
 
-    def fetch(self, index: int, start: int, stop: int) -> Signal:  # noqa: ARG002
+    def fetch(self, index: int, start: int, stop: int) -> Signal:
         with _damage(self._path):
             values, alpha = _decode(self._image, self._signal)
         attachments = {} if alpha is None else {ALPHA: zlib.compress(alpha.tobytes(), 9)}

@@ -101,7 +101,7 @@ class Pod5Format(Format[Pod5Source]):
             _check_complete(written, n_reads, path)
             written.replace(temporary)
 
-    def restored_name(self, original: str, info: FileInfo) -> str:  # noqa: ARG002
+    def restored_name(self, original: str, info: FileInfo) -> str:
         return original
 
 
