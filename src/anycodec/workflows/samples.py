@@ -1,99 +1,104 @@
-"""`anycodec samples`: built-in sample data, written as real files."""
+"""`anycodec samples`: built-in sample data, written as native files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-from anycodec import __version__
-from anycodec.errors import MissingExtra, UserError
+from anycodec.data.samples import nanopore
+from anycodec.errors import UserError
+from anycodec.io import formats
+from anycodec.types import FileInfo, Signal, SignalInfo
 from anycodec.workflows.console import out as console
 
-_NEXT = {"nanopore": "configs/nanopore.yaml"}
-"""The configuration to try a kind with."""
+CONFIGS = {
+    "nanopore": "nanopore",
+    "series": "series",
+    "gait": "images",
+    "images": "images",
+    "video": "video",
+}
+"""The configuration to train on each kind with."""
 
 
-def run(kind: str, out: Path, seed: int = 0, size: str = "full") -> int:
-    """Write the sample data of a kind into an empty or new folder.
+def run(kind: str, out: Path, seed: int = 0, size: str = "small") -> int:
+    """Write sample data of one kind into a new or empty folder.
+
+    Args:
+        kind: a key of `CONFIGS`.
+        out: the folder.
+        seed: the same seed writes the same data.
+        size: "small" takes seconds, "full" is enough to train on.
 
     Raises:
-        UserError: the folder holds something already.
-        MissingExtra: the library for the files is not installed.
+        UserError: an unknown kind or size, or a folder that is in use.
+        MissingExtra: the library for this kind of file is not installed.
+        ResourceError: the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            "the folder is not empty; nothing was written", where=str(out), how="choose a new folder"
-        )
-    written = _WRITERS[kind](out, seed, size)
-    total = sum(path.stat().st_size for path in written)
-    console.print(f"{len(written)} files, {total:,} bytes, in {out}")
-    if kind in _NEXT:
-        console.print(f"next: anycodec train {_NEXT[kind]} data.root={out}")
+    _check(kind, out, size)
+    out.mkdir(parents=True, exist_ok=True)
+    written = list(_WRITERS[kind](out, seed, size))
+    n_bytes = sum(path.stat().st_size for path in written)
+    folders = sorted({path.parent.relative_to(out).as_posix() for path in written})
+    console.print(f"{len(written)} {kind} files, {n_bytes / 1e6:.1f} MB, written to [bold]{out}[/bold]")
+    if folders != ["."]:
+        console.print(f"  in {len(folders)} folders, {folders[0]} and others")
+    console.print(f"next: anycodec train configs/{CONFIGS[kind]}.yaml data.root={out}")
     return 0
 
 
-def _nanopore(out: Path, seed: int, size: str) -> list[Path]:
-    from anycodec.data.samples import nanopore
-
-    count, files = (60, 2) if size == "small" else (400, 4)
-    simulated = list(nanopore.reads(seed, count))
-    written = []
-    for number, part in enumerate(np.array_split(np.arange(count), files)):
-        path = out / f"run{number // 2 + 1}" / f"sample_{number}.pod5"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_pod5(path, (simulated[i] for i in part))
-        written.append(path)
-    return written
+def _check(kind: str, out: Path, size: str) -> None:
+    if kind not in _WRITERS:
+        raise UserError(f"no sample data of kind {kind!r}", how=f"one of {', '.join(_WRITERS)}")
+    if size not in ("small", "full"):
+        raise UserError(f"unknown size {size!r}", where="--size", how="small or full")
+    if out.exists() and not out.is_dir():
+        raise UserError("a file is in the way", where=str(out), how="give a new folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError("the folder is not empty", where=str(out), how="give a new folder, or empty this one")
 
 
-def _write_pod5(path: Path, simulated: Iterable) -> None:  # type: ignore[type-arg]
-    try:
-        import pod5
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the pod5 library", "pod5") from error
-    from anycodec.data.samples.nanopore import SAMPLE_RATE
+def _place(out: Path, relative: str) -> Path:
+    path = out / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    info = pod5.RunInfo(
-        acquisition_id="0" * 32 + "anycodec",
-        acquisition_start_time=begin,
-        adc_max=4095,
-        adc_min=-4096,
-        context_tags={"sample_frequency": str(SAMPLE_RATE), "experiment_type": "genomic_dna"},
-        experiment_name="anycodec sample",
-        flow_cell_id="SIM00001",
-        flow_cell_product_code="FLO-PRO114M",
-        protocol_name="simulated",
-        protocol_run_id="anycodec-sample",
-        protocol_start_time=begin,
-        sample_id="simulated DNA",
-        sample_rate=SAMPLE_RATE,
-        sequencing_kit="sqk-lsk114",
-        sequencer_position="S1",
-        sequencer_position_type="promethion",
-        software=f"anycodec {__version__} sample data",
-        system_name="simulated",
-        system_type="simulated",
-        tracking_id={},
+
+def _write_nanopore(out: Path, seed: int, size: str) -> Iterator[Path]:
+    for file in nanopore.files(seed, size):
+        path = _place(out, file.path)
+        meta = {"run_infos": [file.run], "vbz": True}
+        info = FileInfo(path=str(path), format="pod5", n_signals=len(file.reads), meta=meta)
+        formats.write(path, info, map(_read_signal, file.reads))
+        yield path
+
+
+def _read_signal(read: nanopore.Read) -> Signal:
+    from anycodec.io.pod5 import to_picoamperes
+
+    info = SignalInfo(
+        id=read.id,
+        axes="TC",
+        shape=(len(read.adc), 1),
+        dtype="int16",
+        rate=nanopore.SAMPLE_RATE,
+        unit="pA",
+        channels=("current",),
+        meta={
+            "calibration_offset": read.offset,
+            "calibration_scale": read.scale,
+            "channel": read.channel,
+            "well": read.well,
+            "pore_type": "r10.4.1",
+            "read_number": read.number,
+            "start": read.start,
+            "median_before": read.median_before,
+            "end_reason": read.end_reason,
+            "end_reason_forced": read.forced,
+            "num_minknow_events": read.bases,
+        },
     )
-    with pod5.Writer(path, "anycodec") as writer:
-        writer.add_reads([
-            pod5.Read(
-                read_id=read.id,
-                pore=pod5.Pore(read.channel, read.well, "not_set"),
-                calibration=pod5.Calibration(read.offset, read.scale),
-                read_number=read.number,
-                start_sample=read.start,
-                median_before=read.median_before,
-                end_reason=pod5.EndReason(pod5.EndReasonEnum.SIGNAL_POSITIVE, False),
-                run_info=info,
-                signal=read.adc,
-            )
-            for read in simulated
-        ])  # fmt: skip
+    return Signal(info=info, values=to_picoamperes(read.adc, read.offset, read.scale)[:, None])
 
 
-_WRITERS: dict[str, Callable[[Path, int, str], list[Path]]] = {"nanopore": _nanopore}
+_WRITERS: dict[str, Callable[[Path, int, str], Iterator[Path]]] = {"nanopore": _write_nanopore}
