@@ -6,7 +6,6 @@ import json
 import math
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from anycodec.config.loader import config_keys, dump_spec, json_schema, load_spec
@@ -15,15 +14,14 @@ from anycodec.workflows.console import out
 
 
 def keys() -> None:
-    """Every setting with its type, default and meaning: a table on a terminal, else tab-separated."""
-    rows = [(key.key, key.type, key.default, key.description) for key in config_keys()]
-    if not out.is_terminal:
-        print(*("\t".join(row) for row in rows), sep="\n")
-        return
-    table = Table("key", "type", "default", "meaning", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    out.print(table, soft_wrap=False)
+    """Every setting with its type, default and meaning; four columns by tabs where piped."""
+    for key in config_keys():
+        if out.is_terminal:
+            default = key.default if key.default == "required" else f"default {key.default}"
+            out.print(Text.assemble((key.key, "bold"), f"  {key.type}  ({default})"))
+            out.print(Text(f"    {key.description}", style="dim"))
+        else:
+            print(key.key, key.type, key.default, key.description, sep="\t")
 
 
 def schema() -> None:
