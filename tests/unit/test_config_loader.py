@@ -118,14 +118,13 @@ def test_many_mistakes_at_once_in_reading_order(config):
         ("lr: 1e-4", "lr: [1]"),
     )
     found = mistakes(config, "train.steps=ten", "train.stps=3")
-    assert [(m.where, m.what.split(";")[0]) for m in found[:2]] == [
-        (f"{config}:1", "unknown key `nam`"),
-        (f"{config}:4", found[1].what),
-    ]
+    assert found[0].what.startswith("unknown key `nam`")
     assert "nowhere" in found[1].what
     assert found[2].what == "unknown `codec.quantizer.type`: simqv; did you mean `simvq`?"
     assert found[2].how == "known types: vq, ema, simvq"
-    assert [m.where for m in found[2:]] == [
+    assert [m.where for m in found] == [
+        f"{config}:1",
+        f"{config}:4",
         f"{config}:10",
         f"{config}:14",
         "override 'train.steps=ten'",
