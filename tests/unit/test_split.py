@@ -19,6 +19,7 @@ from anycodec.config.data import (
     Window1d,
 )
 from anycodec.data.catalog import Catalog, Entry, scan
+from anycodec.data.loader import find_signals
 from anycodec.data.manifest import Manifest, read_manifest, row, write_manifest
 from anycodec.data.split import apportion, blocks, make_split
 from anycodec.errors import DataError, UserError
@@ -272,7 +273,8 @@ def run_split(root, out, *, by="time", guard=0, ratios=RATIOS, type=None):  # no
 def test_the_workflow_writes_what_training_reads(folder, tmp_path, capsys):
     out = tmp_path / "split.json"
     assert run_split(folder, out, guard=10, ratios=(0.6, 0.2, 0.2)) == 0
-    split = read(folder, out)
+    source = ArraySource(root=folder, split=ManifestSplit(path=out))
+    split = make_split(find_signals(source), source)
     assert ranges(split.train) == [(0, 48)] * 4
     assert ranges(split.val) == [(58, 74)] * 4
     assert ranges(split.test) == [(84, 100)] * 4

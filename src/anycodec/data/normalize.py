@@ -74,7 +74,7 @@ class Normalizer(ABC):
             DataError: the statistics can't be known.
         """
 
-    def fit(self, segments: Iterable[tuple[NDArray[np.float32], Mask | None]]) -> Normalizer:  # noqa: ARG002
+    def fit(self, segments: Iterable[tuple[NDArray[np.float32], Mask | None]]) -> Normalizer:
         """A normalizer that knows the training split's (values, mask); itself unless scope is "dataset"."""
         return self
 

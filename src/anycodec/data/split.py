@@ -199,7 +199,8 @@ def _from_manifest(catalog: Catalog, source: DataSpec, path: Path) -> Split:
         found, missing = resolve(rows, catalog.entries, base)
         if missing and source.on_error == "refuse":
             raise DataError(
-                f"{len(missing)} lines of the manifest fit no signal of the data, first {missing[0]}",
+                f"{len(missing)} lines of the manifest fit no signal of the data, "
+                f"first {missing[0].path}: {missing[0].reason}",
                 where=str(path),
                 how="write it again: anycodec split DIR",
             )
