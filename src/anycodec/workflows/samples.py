@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from anycodec.data.samples import nanopore
+from anycodec.atomic import atomic_path
+from anycodec.data.samples import nanopore, series
 from anycodec.errors import UserError
 from anycodec.io import formats
 from anycodec.types import FileInfo, Signal, SignalInfo
@@ -101,4 +102,21 @@ def _read_signal(read: nanopore.Read) -> Signal:
     return Signal(info=info, values=to_picoamperes(read.adc, read.offset, read.scale)[:, None])
 
 
-_WRITERS: dict[str, Callable[[Path, int, str], Iterator[Path]]] = {"nanopore": _write_nanopore}
+def _write_series(out: Path, seed: int, size: str) -> Iterator[Path]:
+    import pandas as pd
+
+    for table in series.tables(seed, size):
+        path = _place(out, table.path)
+        frame = pd.DataFrame(table.columns)
+        with atomic_path(path) as temporary:
+            if path.suffix == ".parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, index=False)
+        yield path
+
+
+_WRITERS: dict[str, Callable[[Path, int, str], Iterator[Path]]] = {
+    "nanopore": _write_nanopore,
+    "series": _write_series,
+}
