@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anycodec.atomic import atomic_path
-from anycodec.data.samples import nanopore, series
+from anycodec.data.samples import gait, nanopore, series
 from anycodec.errors import UserError
 from anycodec.io import formats
 from anycodec.types import FileInfo, Signal, SignalInfo
@@ -116,7 +119,21 @@ def _write_series(out: Path, seed: int, size: str) -> Iterator[Path]:
         yield path
 
 
+def _write_gait(out: Path, seed: int, size: str) -> Iterator[Path]:
+    for picture in gait.pictures(seed, size):
+        yield _write_picture(_place(out, picture.path), picture.pixels)
+
+
+def _write_picture(path: Path, pixels: NDArray[np.uint8 | np.uint16]) -> Path:
+    values = pixels.reshape(*pixels.shape[:2], -1)
+    info = SignalInfo(id="", axes="HWC", shape=values.shape, dtype=str(values.dtype), unit="level")
+    file = FileInfo(path=str(path), format="image", n_signals=1)
+    formats.write(path, file, [Signal(info=info, values=values)])
+    return path
+
+
 _WRITERS: dict[str, Callable[[Path, int, str], Iterator[Path]]] = {
     "nanopore": _write_nanopore,
     "series": _write_series,
+    "gait": _write_gait,
 }
