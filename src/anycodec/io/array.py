@@ -8,6 +8,7 @@ nct      [N C T]    N
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +36,7 @@ Layout = Literal["t", "tc", "nct"]
 _AXES: dict[str, int] = {"t": 1, "tc": 2, "nct": 3}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError)
-_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+_ZIP_DAMAGE = (zipfile.BadZipFile, tokenize.TokenError, zlib.error, NotImplementedError, RuntimeError)
 
 
 class ArrayFormat(Format[ArraySource]):

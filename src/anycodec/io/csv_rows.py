@@ -21,6 +21,8 @@ STRIDE = 1024
 SURVEY_ROWS = 64 * STRIDE
 SCAN_BYTES = 2**24
 MOST_HEADER_BYTES = 2**20
+SAMPLE_BYTES = 2**14
+"""How much is looked at to tell which columns are always in quotes."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -92,7 +94,7 @@ class CsvRows(Rows):
         self._file.close()
 
     def _open(self) -> None:
-        first, second, bom = _first_lines(self._file)
+        first, bom = _first_line(self._file)
         delimiter = "\t" if self._path.suffix.lower() == ".tsv" else _delimiter(first)
         cells = _split(first, delimiter)
         headless = all(_is_number(cell) for cell in cells)
@@ -102,12 +104,16 @@ class CsvRows(Rows):
         self._starts, self.n_rows, quotes = _index(self._file, body, size - len(tail))
         if not self.n_rows:
             tail = first[len(first.rstrip(b"\r\n")) :] + tail
-        sample = _split(first if headless else second, delimiter)
+        self._file.seek(body)
+        sample = [_split(line, delimiter) for line in self._file.readlines(SAMPLE_BYTES)]
+        sample = [row for row in sample if len(row) == len(cells)]
         self._dialect = Dialect(
             delimiter=delimiter,
             newline="\r\n" if first.endswith(b"\r\n") else "\n",
             header=None if headless else first.decode().rstrip("\r\n"),
-            quoted=tuple(cell.startswith('"') for cell in sample) if len(sample) == len(cells) else (),
+            quoted=tuple(
+                quotes and all(c.startswith('"') for c in cells) for cells in zip(*sample, strict=True)
+            ),
             quotes=quotes,
             tail=tail.decode(),
             bom=bom,
@@ -199,14 +205,14 @@ class CsvWriter(RowWriter):
         return ['"' + cell.replace('"', '""') + '"' if special.search(cell) else cell for cell in cells]
 
 
-def _first_lines(file: BinaryIO) -> tuple[bytes, bytes, bool]:
-    """The first two lines, and whether a byte order mark came before them."""
+def _first_line(file: BinaryIO) -> tuple[bytes, bool]:
+    """The first line, and whether a byte order mark came before it."""
     first = file.readline(MOST_HEADER_BYTES)
     bom = first.startswith(_BOM)
     first = first[len(_BOM) * bom :]
     if not first.strip() or b"\0" in first or not (first.endswith(b"\n") or len(first) < MOST_HEADER_BYTES):
         raise ValueError("it has no header of text")
-    return first, file.readline(MOST_HEADER_BYTES), bom
+    return first, bom
 
 
 def _delimiter(line: bytes) -> str:
@@ -218,6 +224,11 @@ def _split(line: bytes, delimiter: str) -> list[str]:
     mark = re.escape(delimiter)
     text = line.decode().rstrip("\r\n")
     return [found[1] for found in re.finditer(rf'(?:^|{mark})("(?:[^"]|"")*"|[^{mark}]*)', text)]
+
+
+def _quoted(sample: Sequence[Sequence[str]]) -> tuple[bool, ...]:
+    """Which columns always stand in quotes."""
+    return tuple(all(cell.startswith('"') for cell in column) for column in zip(*sample, strict=True))
 
 
 def _unquote(cell: str) -> str:
