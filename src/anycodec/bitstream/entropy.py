@@ -1,0 +1,199 @@
+"""Tokens <-> bytes: a range coder whose model starts from the run's token counts and adapts.
+
+Everything that decides a probability is integer arithmetic, so that all machines agree:
+
+    f_i   = floor(c_i * M * 32 / sum c) + 1          start: counts c of the run, weight of M symbols
+    left_i = floor(F_i * (2^24 - K) / F_K) + i       F_i = f_0 + .. + f_{i-1}, the quantised model
+    f_i  += 32 * (times symbol i occurred)           after each block
+
+constriction gets the weights left_{i+1} - left_i - 1, whose sum is exactly 2^24 - K; its own
+quantisation (scale 1, one slot added to each symbol) then reproduces `left` without any rounding.
+Every stream starts afresh. FORMAT.md says the same in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.limits import LARGEST_CODEBOOK, MOST_LEVELS, MOST_TOKENS
+
+NAME = "adaptive-range-1"
+"""Name of this coder in a file's header."""
+PRECISION = 24
+"""Bits of a quantised probability, as in constriction's default range coder (32-bit words, 64-bit state)."""
+LARGEST_MODELLED = 2**18
+"""Codebooks above this are bit-packed: a model would cost more than it saves."""
+INCREMENT = 32
+"""Weight of one coded symbol; the smallest weight of a symbol is 1."""
+LARGEST_SUM = 2**28
+"""Counts of a run are halved until their sum is below this."""
+STRENGTHS = (0, 3, 6)
+"""The encoder weighs the start counts as K * 2^strength symbols and keeps the shortest stream."""
+STRONGEST = 12
+"""Largest strength that a reader accepts."""
+
+_RAW = 0
+_ADAPTIVE = 1
+"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive."""
+_CHUNK = 2**16
+
+Symbols = NDArray[np.int64]
+
+
+class AdaptiveCoder:
+    """Codes the tokens of each level.
+
+    Args:
+        priors: how often each code occurred in training, [K] integers a level.
+    """
+
+    def __init__(self, priors: Sequence[NDArray[np.int64]]) -> None:
+        if not 1 <= len(priors) <= MOST_LEVELS:
+            raise ValueError(f"{len(priors)} levels, 1 to {MOST_LEVELS} can be coded")
+        self._priors = [_checked(prior) for prior in priors]
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each level."""
+        return tuple(len(prior) for prior in self._priors)
+
+    def encode(self, symbols: Symbols, level: int) -> bytes:
+        """Code symbols [n].
+
+        Raises:
+            ValueError: a symbol outside the level's codebook, or too many symbols.
+        """
+        size = len(self._priors[level])
+        if len(symbols) > MOST_TOKENS:
+            raise ValueError(f"{len(symbols)} tokens, at most {MOST_TOKENS} can be coded at once")
+        if len(symbols) and not 0 <= symbols.min() <= symbols.max() < size:
+            raise ValueError(
+                f"tokens {symbols.min()}..{symbols.max()} of level {level}: not in 0..{size - 1}"
+            )
+        streams = [bytes([_RAW]) + _pack_bits(symbols, size)]
+        if size <= LARGEST_MODELLED:
+            streams += [
+                bytes([_ADAPTIVE + strength]) + self._encode(symbols, level, strength)
+                for strength in STRENGTHS
+            ]
+        return min(streams, key=len)
+
+    def decode(self, data: bytes, n: int, level: int) -> Symbols:
+        """The `n` symbols of a stream.
+
+        Raises:
+            Damaged: not such a stream.
+        """
+        size = len(self._priors[level])
+        if not data or not 0 <= n <= MOST_TOKENS:
+            raise Damaged(f"no stream of {n} tokens")
+        mode, body = data[0], data[1:]
+        if mode == _RAW:
+            return _unpack_bits(body, n, size)
+        if size > LARGEST_MODELLED or mode > _ADAPTIVE + STRONGEST:
+            raise Damaged(f"unknown mode {mode} of a token stream")
+        return self._decode(body, n, level, mode - _ADAPTIVE)
+
+    def _encode(self, symbols: Symbols, level: int, strength: int) -> bytes:
+        model = _Model(self._priors[level], strength)
+        encoder = constriction.stream.queue.RangeEncoder()
+        narrow = symbols.astype(np.int32)
+        for start, stop in _blocks(len(symbols), model.size):
+            encoder.encode(narrow[start:stop], model.categorical())
+            model.update(symbols[start:stop])
+        words: bytes = encoder.get_compressed().astype("<u4").tobytes()
+        return words
+
+    def _decode(self, body: bytes, n: int, level: int, strength: int) -> Symbols:
+        if len(body) % 4:
+            raise Damaged("a token stream that is not made of 32-bit words")
+        model = _Model(self._priors[level], strength)
+        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
+        symbols = np.empty(n, np.int64)
+        for start, stop in _blocks(n, model.size):
+            try:
+                symbols[start:stop] = decoder.decode(model.categorical(), stop - start)
+            except (AssertionError, ValueError) as error:
+                raise Damaged("a token stream that no encoder writes") from error
+            model.update(symbols[start:stop])
+        if not decoder.maybe_exhausted():
+            raise Damaged("a token stream with superfluous words")
+        return symbols
+
+
+class _Model:
+    """Weights f of the symbols of one level while a stream is coded."""
+
+    def __init__(self, prior: NDArray[np.int64], strength: int) -> None:
+        self.size = len(prior)
+        mass = (self.size << strength) * INCREMENT
+        self._weights = prior * mass // prior.sum() + 1
+
+    def update(self, symbols: Symbols) -> None:
+        self._weights += INCREMENT * np.bincount(symbols, minlength=self.size)
+
+    def categorical(self) -> constriction.stream.model.Categorical:
+        """The quantised model: P(i) = (left_{i+1} - left_i) / 2^24."""
+        cumulative = np.zeros(self.size + 1, np.int64)
+        np.cumsum(self._weights, out=cumulative[1:])
+        free = cumulative * (2**PRECISION - self.size) // cumulative[-1]
+        return constriction.stream.model.Categorical(np.diff(free).astype(np.float64), perfect=False)
+
+
+def _checked(prior: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts with a sum in 1..2^28 - 1."""
+    counts = np.asarray(prior)
+    if counts.ndim != 1 or not 2 <= len(counts) <= LARGEST_CODEBOOK or counts.dtype.kind not in "iu":
+        raise ValueError(f"token counts must be 2 to {LARGEST_CODEBOOK} integers")
+    counts = counts.astype(np.int64)
+    if counts.min() < 0:
+        raise ValueError("token counts must not be negative")
+    if not counts.any():
+        return np.ones_like(counts)
+    while counts.sum(dtype=np.float64) >= LARGEST_SUM:
+        counts = (counts + 1) >> 1
+    return counts
+
+
+def _blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """Borders of the blocks after which the model adapts: each as long as all before it, within bounds."""
+    longest = max(4096, size // 4)
+    start, length = 0, longest // 16
+    while start < n:
+        stop = min(n, start + length)
+        yield start, stop
+        length = min(longest, max(length, stop))
+        start = stop
+
+
+def _bits(size: int) -> int:
+    return (size - 1).bit_length()
+
+
+def _pack_bits(symbols: Symbols, size: int) -> bytes:
+    """ceil(log2 K) bits a symbol, most significant first."""
+    places = np.arange(_bits(size) - 1, -1, -1)
+    chunks = (symbols[i : i + _CHUNK, None] >> places & 1 for i in range(0, len(symbols), _CHUNK))
+    return b"".join(np.packbits(chunk.astype(np.uint8)).tobytes() for chunk in chunks)
+
+
+def _unpack_bits(body: bytes, n: int, size: int) -> Symbols:
+    bits = _bits(size)
+    if len(body) != -(n * bits // -8):
+        raise Damaged(f"{len(body)} bytes for {n} tokens of {bits} bits")
+    places = 1 << np.arange(bits - 1, -1, -1)
+    step = _CHUNK * bits // 8
+    symbols = np.empty(n, np.int64)
+    for i in range(0, n, _CHUNK):
+        count = min(_CHUNK, n - i)
+        offset = i // _CHUNK * step
+        part = np.frombuffer(body[offset : offset + step], np.uint8)
+        symbols[i : i + count] = np.unpackbits(part, count=count * bits).reshape(count, bits) @ places
+    if n and symbols.max() >= size:
+        raise Damaged(f"token {symbols.max()} is not in 0..{size - 1}")
+    return symbols

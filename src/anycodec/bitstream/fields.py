@@ -1,0 +1,96 @@
+"""The fields that payloads are made of: single bytes, variable-length integers, byte strings.
+
+An integer is written in unsigned LEB128: seven bits a byte, low ones first, the high bit set on all
+but the last byte, no more bytes than needed.
+"""
+
+from __future__ import annotations
+
+LARGEST_UINT = 2**63 - 1
+
+
+class Damaged(Exception):
+    """Bytes that are not what the format says. `AczReader` adds where."""
+
+
+class FieldWriter:
+    """Builds a payload."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def byte(self, value: int) -> None:
+        self.data.append(value)
+
+    def uint(self, value: int) -> None:
+        """An integer in 0..2^63 - 1."""
+        if not 0 <= value <= LARGEST_UINT:
+            raise ValueError(f"{value} is not in 0..2^63 - 1")
+        while value > 0x7F:
+            self.data.append(value & 0x7F | 0x80)
+            value >>= 7
+        self.data.append(value)
+
+    def raw(self, data: bytes) -> None:
+        """Bytes whose number the reader knows."""
+        self.data += data
+
+    def blob(self, data: bytes) -> None:
+        """Bytes after their number."""
+        self.uint(len(data))
+        self.data += data
+
+
+class FieldReader:
+    """Takes a payload apart.
+
+    Raises:
+        Damaged: by every method, where the payload is too short or a field is out of bounds.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.position = 0
+
+    def byte(self) -> int:
+        return self.raw(1)[0]
+
+    def uint(self, most: int, name: str) -> int:
+        """An integer in 0..most; `name` says in an error what it is."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 56:
+                raise Damaged(f"{name} is not an integer below 2^63")
+        if value > most:
+            raise Damaged(f"{name} is {value}, above the limit of {most}")
+        if shift and byte == 0:
+            raise Damaged(f"{name} has superfluous bytes")
+        return value
+
+    def raw(self, length: int) -> bytes:
+        """The next `length` bytes."""
+        end = self.position + length
+        if end > len(self._data):
+            raise Damaged(f"{length} bytes expected, {len(self._data) - self.position} left")
+        taken = self._data[self.position : end]
+        self.position = end
+        return taken
+
+    def blob(self, most: int, name: str) -> bytes:
+        """Bytes after their number."""
+        return self.raw(self.uint(most, f"length of {name}"))
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.raw(len(self._data) - self.position)
+
+    def finish(self) -> None:
+        """Nothing may be left."""
+        left = len(self._data) - self.position
+        if left:
+            raise Damaged(f"{left} superfluous bytes")

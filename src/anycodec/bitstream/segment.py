@@ -1,0 +1,253 @@
+"""SEGMENT sections: tokens, statistics, mask and attachments of one segment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.bitstream import limits
+from anycodec.bitstream.deflate import read_packed, write_packed
+from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
+from anycodec.types import Affine, SignalInfo, Tokens
+
+CATEGORIES = ("tokens", "statistics", "masks", "attachments")
+"""What the bytes of a segment are spent on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentData:
+    """A coded segment of a signal.
+
+    Attributes:
+        start: index of its first sample or frame within the signal.
+        length: samples or frames; 1 for a picture.
+        tokens: codes of its N windows.
+        affine: statistics to undo the normalizer, None where the run or the type has them.
+        mask: booleans shaped like its values, False where one was missing; None = all present.
+        attachments: opaque bytes of the native file by name.
+    """
+
+    start: int
+    length: int
+    tokens: Tokens
+    affine: Affine | None = None
+    mask: NDArray[np.bool_] | None = None
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedSegment:
+    """A segment whose tokens are still coded: reading it needs no codec.
+
+    Attributes:
+        shapes: shape [N *g] of the token grid of each level.
+        streams: coded tokens of each level.
+        sizes: bytes by category, see `CATEGORIES`.
+        start, length, affine, mask, attachments: see `SegmentData`.
+    """
+
+    start: int
+    length: int
+    shapes: tuple[tuple[int, ...], ...]
+    streams: tuple[bytes, ...]
+    sizes: Mapping[str, int]
+    affine: Affine | None
+    mask: NDArray[np.bool_] | None
+    attachments: Mapping[str, bytes]
+
+    def decode(self, coder: AdaptiveCoder) -> SegmentData:
+        """The segment with its tokens.
+
+        Raises:
+            Damaged: not token streams of this coder.
+        """
+        grids = tuple(
+            coder.decode(stream, math.prod(shape), level).reshape(shape)
+            for level, (stream, shape) in enumerate(zip(self.streams, self.shapes, strict=True))
+        )
+        return SegmentData(
+            start=self.start,
+            length=self.length,
+            tokens=Tokens(grids, coder.codebook_sizes),
+            affine=self.affine,
+            mask=self.mask,
+            attachments=self.attachments,
+        )
+
+
+def values_shape(info: SignalInfo, length: int) -> tuple[int, ...]:
+    """Shape of the values of a segment."""
+    return info.shape if info.axes == "HWC" else (length, *info.shape[1:])
+
+
+def pack_segment(
+    number: int, info: SignalInfo, segment: SegmentData, coder: AdaptiveCoder
+) -> tuple[bytes, dict[str, int]]:
+    """Payload of a SEGMENT section of signal `number`, and its bytes by category.
+
+    Raises:
+        ValueError: tokens or a mask that don't fit the codec or the signal.
+    """
+    tokens = segment.tokens
+    if tokens.codebook_sizes != coder.codebook_sizes:
+        raise ValueError(f"tokens of codebooks {tokens.codebook_sizes}, not {coder.codebook_sizes}")
+    if len({len(grid) for grid in tokens.grids}) != 1:
+        raise ValueError("levels with different numbers of windows")
+    fields = FieldWriter()
+    for value in (number, segment.start, segment.length, len(tokens)):
+        fields.uint(value)
+    marks = [len(fields.data)]
+    for level, grid in enumerate(tokens.grids):
+        _write_grid(fields, grid, level, coder)
+    marks.append(len(fields.data))
+    _write_affine(fields, segment.affine, len(tokens))
+    marks.append(len(fields.data))
+    _write_mask(fields, segment.mask, values_shape(info, segment.length))
+    marks.append(len(fields.data))
+    _write_attachments(fields, segment.attachments)
+    marks.append(len(fields.data))
+    return bytes(fields.data), _sizes(marks)
+
+
+def unpack_segment(number: int, info: SignalInfo, levels: int, payload: bytes) -> PackedSegment:
+    """Inverse of `pack_segment`, up to the tokens.
+
+    Raises:
+        Damaged: not a segment of signal `number`.
+    """
+    fields = FieldReader(payload)
+    if fields.uint(limits.LARGEST_EXTENT, "number of the signal") != number:
+        raise Damaged(f"a segment of signal {number} expected, one of another found")
+    start = fields.uint(limits.LARGEST_EXTENT, "start of the segment")
+    length = fields.uint(limits.LARGEST_EXTENT, "length of the segment")
+    windows = fields.uint(limits.MOST_TOKENS, "number of windows")
+    marks = [fields.position]
+    grids = [_read_grid(fields, windows) for _ in range(levels)]
+    marks.append(fields.position)
+    affine = _read_affine(fields, windows)
+    marks.append(fields.position)
+    mask = _read_mask(fields, values_shape(info, length))
+    marks.append(fields.position)
+    attachments = _read_attachments(fields)
+    marks.append(fields.position)
+    fields.finish()
+    return PackedSegment(
+        start=start,
+        length=length,
+        shapes=tuple(shape for shape, _ in grids),
+        streams=tuple(stream for _, stream in grids),
+        sizes=_sizes(marks),
+        affine=affine,
+        mask=mask,
+        attachments=attachments,
+    )
+
+
+def _sizes(marks: Sequence[int]) -> dict[str, int]:
+    """Bytes by category, from the positions between them."""
+    return {name: marks[i + 1] - marks[i] for i, name in enumerate(CATEGORIES)}
+
+
+def _write_grid(fields: FieldWriter, grid: NDArray[np.int64], level: int, coder: AdaptiveCoder) -> None:
+    if grid.ndim - 1 > limits.MOST_AXES:
+        raise ValueError(f"a token grid of {grid.ndim} axes")
+    fields.byte(grid.ndim - 1)
+    for extent in grid.shape[1:]:
+        fields.uint(extent)
+    fields.blob(coder.encode(grid.ravel(), level))
+
+
+def _read_grid(fields: FieldReader, windows: int) -> tuple[tuple[int, ...], bytes]:
+    """Shape and stream of one level."""
+    axes = fields.byte()
+    if axes > limits.MOST_AXES:
+        raise Damaged(f"a token grid of {axes} axes")
+    shape = (windows, *(fields.uint(limits.MOST_TOKENS, "extent of a token grid") for _ in range(axes)))
+    if math.prod(shape) > limits.MOST_TOKENS:
+        raise Damaged(f"a token grid of shape {list(shape)} is above the limit of {limits.MOST_TOKENS}")
+    return shape, fields.blob(limits.LARGEST_SECTION, "tokens")
+
+
+def _write_affine(fields: FieldWriter, affine: Affine | None, windows: int) -> None:
+    if affine is None:
+        fields.byte(0)
+        return
+    table = np.stack([affine.shift, affine.scale]).astype("<f4")  # [2 n C]
+    rows = table.shape[1]
+    if rows not in (1, windows) or not np.isfinite(table).all() or not (table[1] > 0).all():
+        raise ValueError(f"statistics of shape {table.shape[1:]} for {windows} windows, or out of range")
+    fields.byte(1 if rows == 1 else 2)
+    fields.uint(table.shape[2])
+    planes = table.reshape(-1, 1).view(np.uint8).T  # [4 2nC]: bytes of equal weight beside each other
+    write_packed(fields, planes.tobytes())
+
+
+def _read_affine(fields: FieldReader, windows: int) -> Affine | None:
+    mode = fields.byte()
+    if mode == 0:
+        return None
+    if mode not in (1, 2):
+        raise Damaged(f"unknown kind of statistics {mode}")
+    rows = 1 if mode == 1 else windows
+    size = 8 * rows * fields.uint(limits.MOST_STATISTICS, "channels of the statistics")
+    if size > limits.MOST_STATISTICS:
+        raise Damaged(f"{size} bytes of statistics are above the limit of {limits.MOST_STATISTICS}")
+    planes = np.frombuffer(read_packed(fields, size, "statistics"), np.uint8).reshape(4, -1)
+    table = np.ascontiguousarray(planes.T).view("<f4").astype(np.float32).reshape(2, rows, -1)
+    if not np.isfinite(table).all() or not (table[1] > 0).all():
+        raise Damaged("statistics out of range")
+    return Affine(table[0], table[1])
+
+
+def _write_mask(fields: FieldWriter, mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> None:
+    if mask is None or mask.all():
+        fields.byte(0)
+        return
+    if mask.shape != shape or mask.size > limits.MOST_MASKED:
+        raise ValueError(f"a mask of shape {mask.shape} for values of shape {shape}")
+    fields.byte(1)
+    write_packed(fields, np.packbits(np.moveaxis(mask, -1, 0)).tobytes())
+
+
+def _read_mask(fields: FieldReader, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    mode = fields.byte()
+    if mode == 0:
+        return None
+    count = math.prod(shape)
+    if mode != 1 or count > limits.MOST_MASKED:
+        raise Damaged(f"a mask of kind {mode} for {count} values")
+    packed = np.frombuffer(read_packed(fields, -(count // -8), "mask"), np.uint8)
+    planes = np.unpackbits(packed, count=count).astype(bool).reshape(shape[-1], *shape[:-1])
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _write_attachments(fields: FieldWriter, attachments: Mapping[str, bytes]) -> None:
+    if len(attachments) > limits.MOST_ATTACHMENTS:
+        raise ValueError(f"{len(attachments)} attachments, at most {limits.MOST_ATTACHMENTS} can be stored")
+    fields.uint(len(attachments))
+    for name, data in attachments.items():
+        encoded = name.encode()
+        if len(encoded) > limits.LONGEST_NAME or len(data) > limits.LARGEST_ATTACHMENT:
+            raise ValueError(f"attachment {name[:40]!r} of {len(data)} bytes is too large")
+        fields.blob(encoded)
+        fields.uint(len(data))
+        write_packed(fields, data)
+
+
+def _read_attachments(fields: FieldReader) -> dict[str, bytes]:
+    attachments: dict[str, bytes] = {}
+    for _ in range(fields.uint(limits.MOST_ATTACHMENTS, "number of attachments")):
+        try:
+            name = fields.blob(limits.LONGEST_NAME, "name of an attachment").decode()
+        except UnicodeDecodeError as error:
+            raise Damaged("the name of an attachment is not UTF-8") from error
+        if name in attachments:
+            raise Damaged(f"two attachments called {name!r}")
+        size = fields.uint(limits.LARGEST_ATTACHMENT, f"size of attachment {name!r}")
+        attachments[name] = read_packed(fields, size, f"attachment {name!r}")
+    return attachments

@@ -1,0 +1,125 @@
+"""SIGNAL sections: the description of a signal, coded against that of the file's first signal.
+
+The reads of a file have descriptions that differ in a few numbers: DEFLATE gets the first one as
+preset dictionary, and ids that are UUIDs are stored as their 16 bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+from anycodec.bitstream import jsons
+from anycodec.bitstream.deflate import deflate, inflate
+from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
+from anycodec.bitstream.limits import LARGEST_EXTENT, LARGEST_JSON
+from anycodec.types import Axes, SignalInfo
+
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+)
+"""Native types by their NumPy names."""
+_AXES = ("TC", "HWC", "THWC")
+_TEXT_ID, _UUID_ID = 0, 1
+
+
+class SignalCoder:
+    """Codes the descriptions of one file in order, writing or reading."""
+
+    def __init__(self) -> None:
+        self._first = b""
+
+    def pack(self, number: int, info: SignalInfo) -> bytes:
+        """Payload of the section of signal `number`, counted from 0."""
+        fields = FieldWriter()
+        fields.uint(number)
+        document = _to_json(info)
+        uuid = _uuid(info.id)
+        fields.byte(_TEXT_ID if uuid is None else _UUID_ID)
+        if uuid is not None:
+            fields.raw(uuid)
+            del document["id"]
+        text = jsons.dump(document)
+        fields.uint(len(text))
+        fields.raw(deflate(text, self._first))
+        self._first = self._first or text
+        return bytes(fields.data)
+
+    def unpack(self, number: int, payload: bytes) -> SignalInfo:
+        """Inverse of `pack`.
+
+        Raises:
+            Damaged: not the description of signal `number`.
+        """
+        fields = FieldReader(payload)
+        if fields.uint(LARGEST_EXTENT, "number of the signal") != number:
+            raise Damaged(f"signal {number} expected, another found")
+        kind = fields.byte()
+        if kind not in (_TEXT_ID, _UUID_ID):
+            raise Damaged(f"unknown kind of id {kind}")
+        uuid = str(UUID(bytes=fields.raw(16))) if kind == _UUID_ID else None
+        size = fields.uint(LARGEST_JSON, "size of the description")
+        text = inflate(fields.rest(), size, self._first)
+        document = jsons.load(text)
+        self._first = self._first or text
+        return _from_json(document if uuid is None else {**document, "id": uuid})
+
+
+def _uuid(text: str) -> bytes | None:
+    """The 16 bytes of a UUID in its usual spelling."""
+    if len(text) != 36:
+        return None
+    try:
+        uuid = UUID(text)
+    except ValueError:
+        return None
+    return uuid.bytes if str(uuid) == text else None
+
+
+def _to_json(info: SignalInfo) -> dict[str, Any]:
+    """Entries at their usual values are left out."""
+    document: dict[str, Any] = {"id": info.id, "axes": info.axes, "shape": info.shape, "dtype": info.dtype}
+    optional = {
+        "rate": info.rate,
+        "unit": info.unit,
+        "channels": info.channels,
+        "value_range": info.value_range,
+        "label": info.label,
+        "meta": info.meta,
+    }
+    return document | {key: value for key, value in optional.items() if value not in (None, "", (), {})}
+
+
+def _from_json(document: dict[str, Any]) -> SignalInfo:
+    axes = jsons.get(document, "axes", str)
+    shape = jsons.get_extents(document, "shape")
+    if axes not in _AXES or len(shape) != len(axes):
+        raise Damaged(f"a signal of axes {axes!r} and shape {list(shape[:8])}")
+    dtype = jsons.get(document, "dtype", str)
+    if dtype not in DTYPES:
+        raise Damaged(f"unknown type of values {dtype!r}")
+    channels = document.get("channels", [])
+    if not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
+        raise Damaged("`channels` is not a list of names")
+    return SignalInfo(
+        id=jsons.get(document, "id", str),
+        axes=cast(Axes, axes),
+        shape=shape,
+        dtype=dtype,
+        rate=jsons.get_number(document, "rate"),
+        unit=jsons.get_text(document, "unit") or "",
+        channels=tuple(channels),
+        value_range=_range(document.get("value_range")),
+        label=jsons.get_text(document, "label"),
+        meta=jsons.get(document, "meta", dict) if "meta" in document else {},
+    )
+
+
+def _range(value: object) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise Damaged("`value_range` is not a pair of numbers")
+    low, high = (jsons.as_number(number, "value_range") for number in value)
+    return low, high
