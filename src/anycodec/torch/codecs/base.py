@@ -64,15 +64,20 @@ class Autoencoder(Codec):
         return self.quantizer.codebook_sizes
 
     def encode(self, x: Tensor) -> TokenGrids:
-        quantized: Quantized = self.quantizer(self.encoder(x))
-        return quantized.tokens
+        return self._quantize(x).tokens
 
     def decode(self, tokens: TokenGrids) -> Tensor:
         reconstruction: Tensor = self.decoder(self.quantizer.lookup(tokens))
         return reconstruction
 
     def forward(self, x: Tensor) -> CodecOutput:
-        quantized = self.quantizer(self.encoder(x))
-        return CodecOutput(
-            self.decoder(quantized.values), quantized.tokens, quantized.losses, quantized.stats
-        )
+        quantized = self._quantize(x)
+        reconstruction = self.decoder(quantized.values)
+        return CodecOutput(reconstruction, quantized.tokens, quantized.losses, quantized.stats)
+
+    def _quantize(self, x: Tensor) -> Quantized:
+        size = tuple(x.shape[2:])
+        if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
+            raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
+        quantized: Quantized = self.quantizer(self.encoder(x))
+        return quantized

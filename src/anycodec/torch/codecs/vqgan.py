@@ -62,6 +62,11 @@ class Upsample2d(nn.Module):
         return out
 
 
+def code_channels(spec: VqganSpec) -> int:
+    """D, the width of the codes."""
+    return spec.embed_channels or spec.latent_channels
+
+
 def _mid(spec: VqganSpec, width: int) -> nn.Sequential:
     blocks: list[nn.Module] = [ResBlock2d(width, width, spec.norm_groups, spec.dropout)]
     if spec.mid_attention:
@@ -83,7 +88,7 @@ def _level(spec: VqganSpec, level: int, blocks: int, in_channels: int) -> nn.Seq
 
 
 class Encoder2d(nn.Module):
-    """[B C H W] -> [B z H/f W/f]."""
+    """[B C H W] -> latents [B D H/f W/f]."""
 
     def __init__(self, spec: VqganSpec, in_channels: int) -> None:
         super().__init__()
@@ -100,19 +105,21 @@ class Encoder2d(nn.Module):
         self.mid = _mid(spec, width)
         self.norm_out = group_norm(width, spec.norm_groups)
         self.conv_out = nn.Conv2d(width, spec.latent_channels, 3, padding=1)
+        self.quant_conv = nn.Conv2d(spec.latent_channels, code_channels(spec), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.mid(self.levels(self.conv_in(x)))
-        z: Tensor = self.conv_out(F.silu(self.norm_out(h)))
+        z: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
         return z
 
 
 class Decoder2d(nn.Module):
-    """[B z H/f W/f] -> [B C H W]."""
+    """Latents [B D H/f W/f] -> [B C H W]."""
 
     def __init__(self, spec: VqganSpec, out_channels: int) -> None:
         super().__init__()
         width = spec.base_channels * spec.channel_multipliers[-1]
+        self.post_quant_conv = nn.Conv2d(code_channels(spec), spec.latent_channels, 1)
         self.conv_in = nn.Conv2d(spec.latent_channels, width, 3, padding=1)
         self.mid = _mid(spec, width)
         levels: list[nn.Module] = []
@@ -126,18 +133,17 @@ class Decoder2d(nn.Module):
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.levels(self.mid(self.conv_in(z)))
+        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
         x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
         return x
 
 
 class Vqgan(Autoencoder):
-    """Encoder and decoder with 1x1 convolutions around any quantizer."""
+    """Encoder and decoder around any quantizer."""
 
     def __init__(self, spec: VqganSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
-        width = spec.embed_channels or spec.latent_channels
-        self.encoder = nn.Sequential(Encoder2d(spec, in_channels), nn.Conv2d(spec.latent_channels, width, 1))
-        self.quantizer = make_quantizer(spec.quantizer, width)
-        self.decoder = nn.Sequential(nn.Conv2d(width, spec.latent_channels, 1), Decoder2d(spec, in_channels))
+        self.encoder = Encoder2d(spec, in_channels)
+        self.quantizer = make_quantizer(spec.quantizer, code_channels(spec))
+        self.decoder = Decoder2d(spec, in_channels)

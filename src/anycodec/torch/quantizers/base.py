@@ -24,7 +24,8 @@ class Quantized:
         values: [B D *g], the codes in place of the latents; gradients pass straight through.
         tokens: one int64 grid [B *g] a level.
         losses: weighted scalar terms by name, to be added to the training loss.
-        stats: scalars to watch: `perplexity`, `codes_used` (share of the codebook in this batch).
+        stats: scalars to watch: `perplexity`, `codes_used` (share of the codebook in this batch),
+            `codes_dead` (share of the codebook that training has not used for a while).
     """
 
     values: Tensor

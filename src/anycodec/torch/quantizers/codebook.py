@@ -5,21 +5,25 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.config.quantizer import CodebookSpec
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
 from anycodec.torch.quantizers.kmeans import kmeans
+from anycodec.torch.quantizers.ranks import agree, join_ranks, sum_over_ranks
 from anycodec.torch.quantizers.search import nearest
+
+DEAD_AFTER = 100
+"""Training steps without use after which `codes_dead` counts a code."""
 
 
 class CodebookQuantizer(Quantizer):
     """Nearest neighbour in one table of codes.
 
-    For the first `kmeans_after` steps training passes latents through unquantised: the autoencoder
-    finds a usable latent first, and the codes then start from k-means of one batch of it. Evaluation
-    always quantises.
+    For the first `kmeans_after` steps training passes latents through unquantised and the terms are
+    zero: the autoencoder finds a usable latent first, and the codes then start from k-means of one
+    batch of it. Evaluation always quantises.
 
     Args:
         spec: settings.
@@ -50,35 +54,47 @@ class CodebookQuantizer(Quantizer):
 
     @abstractmethod
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        """Move codes `which` [M] to `values` [M D], as if they had been used `counts` [M] a step."""
+        """Move codes `which` [M] to `values` [M D], as if they had been used `counts` [M] times a step."""
 
-    def learn(self, z: Tensor, index: Tensor) -> None:
-        """Update state from a training batch; the default learns by gradient only."""
+    def learn(self, z: Tensor, index: Tensor, counts: Tensor) -> None:
+        """Update state from a training batch; the default learns by gradient only.
+
+        Args:
+            z: this process's latents [N D].
+            index: their codes [N].
+            counts: uses of each code [K], summed over processes.
+        """
 
     def forward(self, z: Tensor) -> Quantized:
-        flat = z.movedim(1, -1).reshape(-1, self.dim).float()
-        grid = z.movedim(1, -1).shape[:-1]
-        passing = self.training and self._start(flat.detach())
+        grid = z.movedim(1, -1)
+        flat = grid.reshape(-1, self.dim).float()
+        latents = flat.detach()
+        passing = self.training and self._start(latents)
+        if self.training:
+            self._restart(latents)
         table = self.codes()
-        index = nearest(flat.detach(), table.detach())
-        q = table[index]
+        index = nearest(latents, table.detach())
+        q = F.embedding(index, table)
+        terms = self.losses(flat, q)
+        counts = torch.bincount(index, minlength=self.spec.codebook_size).float()
         if passing:
-            values, terms = flat, {}
-        elif self.training:
-            values, terms = flat + (q - flat).detach(), self.losses(flat, q)
-            self.learn(flat.detach(), index)
-            self._restart(flat.detach(), index)
+            values, terms = flat, {name: 0.0 * term for name, term in terms.items()}
         else:
-            values, terms = q, self.losses(flat, q)
-        shaped = values.reshape(*grid, self.dim).movedim(-1, 1)
-        return Quantized(shaped, (index.reshape(grid),), terms, self._stats(index))
+            values = straight_through(flat, q)
+        if self.training:
+            counts = sum_over_ranks(counts)
+        if self.training and not passing:
+            self.learn(latents, index, counts)
+            self.idle.add_(1).masked_fill_(counts > 0, 0)
+        tokens = index.reshape(grid.shape[:-1])
+        return Quantized(values.reshape(grid.shape).movedim(-1, 1), (tokens,), terms, self._stats(counts))
 
     def lookup(self, tokens: TokenGrids) -> Tensor:
         (index,) = tokens
-        return self.codes()[index].movedim(-1, 1)
+        return F.embedding(index, self.codes()).movedim(-1, 1)
 
     @torch.no_grad()
-    def _start(self, flat: Tensor) -> bool:
+    def _start(self, latents: Tensor) -> bool:
         """Count a training step; start the codes when their time has come.
 
         Returns:
@@ -88,40 +104,37 @@ class CodebookQuantizer(Quantizer):
         self.steps += 1
         if not self.spec.kmeans_init or step > self.spec.kmeans_after:
             return False
-        if step == self.spec.kmeans_after:
-            codes, share = kmeans(flat, self.spec.codebook_size, self.spec.kmeans_iterations)
-            if dist.is_initialized():
-                dist.broadcast(codes, 0)
-                dist.broadcast(share, 0)
-            self.place(torch.arange(len(codes), device=codes.device), codes, share * len(flat))
-            return False
-        return True
+        if step < self.spec.kmeans_after:
+            return True
+        pool = join_ranks(latents)
+        codes, share = kmeans(pool, self.spec.codebook_size, self.spec.kmeans_iterations)
+        self.place(torch.arange(len(codes), device=codes.device), agree(codes), agree(share) * len(pool))
+        return False
 
     @torch.no_grad()
-    def _restart(self, flat: Tensor, index: Tensor) -> None:
-        """Codes without use for too long move to random latents of the batch."""
+    def _restart(self, latents: Tensor) -> None:
+        """Codes without use for too long move to random latents of the batch, each to another one."""
         if self.spec.restart_after == 0:
             return
-        used = torch.bincount(index, minlength=self.spec.codebook_size) > 0
-        if dist.is_initialized():
-            used = used.int()
-            dist.all_reduce(used)
-            used = used > 0
-        self.idle.add_(1).masked_fill_(used, 0)
         dead = (self.idle >= self.spec.restart_after).nonzero().flatten()
         if not len(dead):
             return
-        values = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]
-        average = len(flat) / self.spec.codebook_size
-        if dist.is_initialized():
-            dist.broadcast(values, 0)
-        self.place(dead, values, torch.full((len(dead),), average, device=flat.device))
+        pool = join_ranks(latents)
+        dead = dead[: len(pool)]
+        values = agree(pool[torch.randperm(len(pool), device=pool.device)[: len(dead)]])
+        average = values.new_full((len(dead),), len(pool) / self.spec.codebook_size)
+        self.place(dead, values, average)
         self.idle[dead] = 0
 
-    def _stats(self, index: Tensor) -> dict[str, Tensor]:
-        counts = torch.bincount(index, minlength=self.spec.codebook_size).float()
+    def _stats(self, counts: Tensor) -> dict[str, Tensor]:
         p = counts / counts.sum()
         return {
             "perplexity": torch.exp(-torch.special.xlogy(p, p).sum()),
             "codes_used": (counts > 0).float().mean(),
+            "codes_dead": (self.idle >= DEAD_AFTER).float().mean(),
         }
+
+
+def straight_through(z: Tensor, q: Tensor) -> Tensor:
+    """Exactly the values of `q`, with the gradient of `z` (Bengio et al. 2013, arXiv 1308.3432)."""
+    return q.detach() + (z - z.detach())

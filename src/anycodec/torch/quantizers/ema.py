@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.config.quantizer import EmaSpec
 from anycodec.torch.quantizers.codebook import CodebookQuantizer
+from anycodec.torch.quantizers.ranks import sum_over_ranks
 
 
 class Ema(CodebookQuantizer):
@@ -37,21 +37,16 @@ class Ema(CodebookQuantizer):
         return {"commitment": self.spec.beta * F.mse_loss(z, q.detach())}
 
     @torch.no_grad()
-    def learn(self, z: Tensor, index: Tensor) -> None:
-        n = torch.bincount(index, minlength=self.spec.codebook_size).float()
-        total = torch.zeros_like(self.sums).index_add_(0, index, z)
-        if dist.is_initialized():
-            dist.all_reduce(n)
-            dist.all_reduce(total)
-        self.counts.lerp_(n, 1 - self.spec.decay)
+    def learn(self, z: Tensor, index: Tensor, counts: Tensor) -> None:
+        total = sum_over_ranks(torch.zeros_like(self.sums).index_add_(0, index, z))
+        self.counts.lerp_(counts, 1 - self.spec.decay)
         self.sums.lerp_(total, 1 - self.spec.decay)
         mass = self.counts.sum()
-        smoothed = (self.counts + self.spec.epsilon) / (mass + len(n) * self.spec.epsilon) * mass
+        smoothed = (self.counts + self.spec.epsilon) / (mass + len(counts) * self.spec.epsilon) * mass
         self.codebook.copy_(self.sums / smoothed[:, None])
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        counts = counts.clamp(min=self.spec.epsilon)
         self.codebook[which] = values
         self.counts[which] = counts
         self.sums[which] = values * counts[:, None]

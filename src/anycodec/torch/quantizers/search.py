@@ -1,4 +1,4 @@
-"""Nearest code by squared Euclidean distance, in memory that does not grow with N x K."""
+"""Nearest code by squared Euclidean distance, in memory that grows with neither N nor K."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 _TILE = 2**22
-"""Distances held at once (16 MiB of float32)."""
+"""Scores held at once (16 MiB of float32)."""
+_COLUMNS = 2**14
+"""Codes of a tile; larger codebooks are searched part by part, which keeps tiles near square."""
 
 
 @torch.no_grad()
@@ -25,14 +27,24 @@ def nearest(z: Tensor, codes: Tensor) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         z, codes = z.float(), codes.float()
         half_norm = codes.square().sum(dim=1).mul_(0.5)
-        rows = max(1, _TILE // len(codes))
-        if rows >= len(z):
-            return torch.addmm(half_norm, z, codes.T, alpha=-1).argmin(dim=1)
+        rows = max(1, _TILE // min(len(codes), _COLUMNS))
         index = torch.empty(len(z), dtype=torch.int64, device=z.device)
-        scores = torch.empty(rows, len(codes), device=z.device)
         for start in range(0, len(z), rows):
-            part = z[start : start + rows]
-            tile = scores[: len(part)]
-            torch.addmm(half_norm, part, codes.T, alpha=-1, out=tile)
-            torch.argmin(tile, dim=1, out=index[start : start + rows])
+            index[start : start + rows] = _nearest_of_rows(z[start : start + rows], codes, half_norm)
         return index
+
+
+def _nearest_of_rows(z: Tensor, codes: Tensor, half_norm: Tensor) -> Tensor:
+    """Running minimum over parts of the codebook."""
+    best, index = _best(z, codes[:_COLUMNS], half_norm[:_COLUMNS])
+    for start in range(_COLUMNS, len(codes), _COLUMNS):
+        part = slice(start, start + _COLUMNS)
+        score, candidate = _best(z, codes[part], half_norm[part])
+        index = torch.where(score < best, candidate + start, index)
+        best = torch.minimum(best, score)
+    return index
+
+
+def _best(z: Tensor, codes: Tensor, half_norm: Tensor) -> tuple[Tensor, Tensor]:
+    score, index = torch.addmm(half_norm, z, codes.T, alpha=-1).min(dim=1)
+    return score, index

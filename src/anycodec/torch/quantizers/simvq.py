@@ -39,6 +39,6 @@ class SimVq(CodebookQuantizer):
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        """E = (q - b) W^-1, by least squares where W is near singular."""
-        target = (values - self.linear.bias).T
-        self.frozen[which] = torch.linalg.lstsq(self.linear.weight, target).solution.T
+        """E = (q - b) W^-1, by the pseudo-inverse where W is near singular."""
+        inverse = torch.linalg.pinv(self.linear.weight, rtol=1e-3)
+        self.frozen[which] = (values - self.linear.bias) @ inverse.T

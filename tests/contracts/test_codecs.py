@@ -1,0 +1,156 @@
+"""The contract that every codec keeps, around every quantizer."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+
+from anycodec.torch.codecs import make_codec
+from contracts.specs import CODECS, QUANTIZERS, SMALL_CODECS, codec_spec, type_of
+
+every_codec = pytest.mark.parametrize("kind", CODECS, ids=type_of)
+every_quantizer = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=type_of)
+with_strides = pytest.mark.parametrize(
+    "kind", [kind for kind in CODECS if "strides" in kind.model_fields], ids=type_of
+)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+def windows(spec, tokens, channels=1, batch=2):
+    """Random windows that give `tokens` tokens along each axis."""
+    return torch.randn(batch, channels, *(tokens * f for f in spec.stride))
+
+
+def test_every_codec_is_tested():
+    assert set(SMALL_CODECS) == {type_of(kind) for kind in CODECS}
+
+
+@every_codec
+@given(tokens=st.integers(1, 5), batch=st.integers(1, 3), channels=st.integers(1, 3))
+@settings(max_examples=12)
+def test_output_is_as_long_as_input(kind, tokens, batch, channels):
+    spec = codec_spec(kind)
+    codec = make_codec(spec, channels).eval()
+    x = windows(spec, tokens, channels, batch)
+    with torch.no_grad():
+        grids = codec.encode(x)
+        assert len(grids) == len(codec.codebook_sizes)
+        for grid, size in zip(grids, codec.codebook_sizes, strict=True):
+            assert grid.shape == (batch, *(tokens for _ in spec.stride))
+            assert grid.min() >= 0
+            assert grid.max() < size
+        assert codec.decode(grids).shape == x.shape
+        assert codec(x).reconstruction.shape == x.shape
+
+
+@with_strides
+@given(strides=st.lists(st.integers(1, 5), min_size=1, max_size=3), stem=st.integers(1, 4))
+@settings(max_examples=15)
+def test_any_strides(kind, strides, stem):
+    spec = codec_spec(kind, strides=strides, channels=[8] * len(strides), stem_stride=stem)
+    assert spec.stride == (stem * math.prod(strides),)
+    x = windows(spec, 3)
+    with torch.no_grad():
+        out = make_codec(spec, 1)(x)
+    assert out.reconstruction.shape == x.shape
+    assert out.tokens[0].shape == (2, 3)
+
+
+@every_codec
+@every_quantizer
+def test_decoding_gives_the_reconstruction(kind, quantizer):
+    spec = codec_spec(kind, quantizer)
+    codec = make_codec(spec, 1).eval()
+    x = windows(spec, 6)
+    with torch.no_grad():
+        out = codec(x)
+        tokens = codec.encode(x)
+        assert torch.equal(tokens[0], out.tokens[0])
+        assert torch.equal(codec.decode(tokens), out.reconstruction)
+
+
+@every_codec
+@every_quantizer
+def test_gradients_reach_all_parameters(kind, quantizer):
+    spec = codec_spec(kind, quantizer)
+    codec = make_codec(spec, 1)
+    x = windows(spec, 6)
+    out = codec(x)
+    ((out.reconstruction - x).square().mean() + sum(out.losses.values())).backward()
+    without = [name for name, p in codec.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    # a bias before the softmax over positions shifts all scores alike
+    assert [name for name in without if not name.endswith(".k.bias")] == []
+
+
+@every_codec
+@every_quantizer
+def test_evaluation_changes_nothing(kind, quantizer):
+    spec = codec_spec(kind, quantizer)
+    codec = make_codec(spec, 1).eval()
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    codec.decode(codec.encode(windows(spec, 4)))
+    codec(windows(spec, 4))
+    assert all(torch.equal(value, before[name]) for name, value in codec.state_dict().items())
+
+
+@every_codec
+@every_quantizer
+def test_state_survives_safetensors(kind, quantizer):
+    spec = codec_spec(kind, quantizer)
+    codec = make_codec(spec, 1).eval()
+    restored = make_codec(spec, 1).eval()
+    restored.load_state_dict(load(save(codec.state_dict())))
+    x = windows(spec, 4)
+    with torch.no_grad():
+        assert torch.equal(codec(x).reconstruction, restored(x).reconstruction)
+
+
+@every_codec
+def test_windows_of_a_batch_do_not_mix(kind):
+    spec = codec_spec(kind)
+    codec = make_codec(spec, 2).eval()
+    x = windows(spec, 4, channels=2, batch=3)
+    with torch.no_grad():
+        together = codec(x).reconstruction
+        alone = torch.cat([codec(x[i : i + 1]).reconstruction for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@every_codec
+def test_a_window_that_the_stride_does_not_divide_is_refused(kind):
+    spec = codec_spec(kind)
+    x = torch.randn(1, 1, *(3 * f + 1 for f in spec.stride))
+    with pytest.raises(ValueError, match="no multiple of the codec's stride"):
+        make_codec(spec, 1).encode(x)
+
+
+@every_codec
+def test_a_window_with_a_foreign_number_of_axes_is_refused(kind):
+    spec = codec_spec(kind)
+    with pytest.raises(ValueError, match="no multiple of the codec's stride"):
+        make_codec(spec, 1).encode(windows(spec, 2)[..., None])
+
+
+@every_codec
+def test_a_few_steps_learn(kind):
+    """Sine waves along every axis: the error falls below a third of their variance."""
+    spec = codec_spec(kind)
+    codec = make_codec(spec, 1)
+    optimizer = torch.optim.Adam(codec.parameters(), lr=5e-3)
+    axes = [torch.arange(8.0 * f) for f in spec.stride]
+    for _ in range(120):
+        phase = 6.28 * torch.rand(8, 1, *(1 for _ in axes))
+        x = torch.sin(phase + 0.3 * sum(torch.meshgrid(*axes, indexing="ij")))
+        out = codec(x)
+        error = (out.reconstruction - x).square().mean()
+        optimizer.zero_grad()
+        (error + sum(out.losses.values())).backward()
+        optimizer.step()
+    assert error.item() < 0.5 / 3
