@@ -36,6 +36,9 @@ class TrainingWindows(Protocol):
     def epoch_order(self, epoch: int) -> NDArray[np.int64]:
         """The order of items in this epoch (a permutation, or a subset with files_per_epoch)."""
 
+    def close(self) -> None:
+        """Close open files; the next item opens them again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:

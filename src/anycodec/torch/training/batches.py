@@ -67,10 +67,12 @@ class TrainBatches:
 
     def __init__(self, windows: TrainingWindows, source: SourceSpec, batch_size: int, start: int) -> None:
         sampler = BatchSampler(windows, batch_size)
+        self._windows = windows
         self._loader = _loader(windows, _Steps(sampler, start), source, source.workers)
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Tensor]:
+        self._windows.close()  # decoders that are open here would not survive the fork of the workers
         batches = iter(self._loader)
         next_batch = next(batches)  # the start of the workers is not a wait of the loop
         while True:
