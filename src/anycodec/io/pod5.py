@@ -1,7 +1,5 @@
 """Raw nanopore current: POD5 <-> signals [T 1] in pA.
 
-    pA = (ADC + offset) * scale        ADC = round(pA / scale - offset), int16
-
 Every field of a read and of its run is kept, so that the restored file holds equal reads.
 Format: https://pod5-file-format.readthedocs.io/en/latest/SPECIFICATION.html
 """
@@ -24,55 +22,28 @@ from numpy.typing import NDArray
 
 from anycodec.atomic import atomic_path, disk_full
 from anycodec.config.data import Pod5Source
-from anycodec.errors import DataError, MissingExtra
+from anycodec.errors import DataError
 from anycodec.io.base import Format, Reader
 from anycodec.io.discover import label_of
-from anycodec.types import FileInfo, Meta, Signal, SignalInfo
+from anycodec.io.pod5_fields import (
+    FLOATS,
+    MOST_OFFSET,
+    OTHERS,
+    USUAL,
+    json_floats,
+    pod5_library,
+    to_picoamperes,
+)
+from anycodec.io.pod5_writer import check_complete, write_reads
+from anycodec.types import FileInfo, Signal, SignalInfo
 
 if TYPE_CHECKING:
     import pod5
 
 MOST_CHUNK_SAMPLES = 2**26
 """A chunk (102,400 samples as MinKNOW writes them) that claims more than this is damaged."""
-MOST_OFFSET = 2.0**20
-"""Calibration offsets beyond this leave too few bits of a float32 for the samples."""
-READS_PER_BATCH = 100
-"""Reads that are handed to the library at once."""
-SAMPLES_PER_BATCH = 2**22
-"""Samples that are handed to the library at once, a longer read alone."""
-
 _DAMAGE = (RuntimeError, OSError, ValueError, LookupError, TypeError, OverflowError, pa.ArrowException)
 """What pod5 and pyarrow raise on damaged files."""
-
-_FLOATS = {
-    "median_before": 0.0,
-    "calibration_offset": 0.0,
-    "calibration_scale": 1.0,
-    "tracked_scaling_scale": None,
-    "tracked_scaling_shift": None,
-    "predicted_scaling_scale": None,
-    "predicted_scaling_shift": None,
-    "time_since_mux_change": 0.0,
-    "open_pore_level": None,
-    "expected_open_pore_level": None,
-    "selected_read_level": None,
-}
-"""Float32 columns of a read and their usual values, which are left out of the metadata; None = NaN."""
-
-_OTHERS: dict[str, Any] = {
-    "read_number": 0,
-    "start": 0,
-    "channel": 0,
-    "well": 0,
-    "pore_type": "not_set",
-    "end_reason": "unknown",
-    "end_reason_forced": False,
-    "num_minknow_events": 0,
-    "num_reads_since_mux_change": 0,
-}
-"""The other columns of a read and their usual values."""
-
-_USUAL: dict[str, Any] = _FLOATS | _OTHERS | {"run_info": 0}
 
 
 class Pod5Format(Format[Pod5Source]):
@@ -85,7 +56,7 @@ class Pod5Format(Format[Pod5Source]):
         return Pod5Reader(path, source)
 
     def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
-        library = _library()
+        library = pod5_library()
         kind = library.writer.SignalType
         compression = kind.VbzSignal if info.meta["vbz"] else kind.UncompressedSignal
         # The library wants a path that is free, and leaves its own temporary files behind when it fails.
@@ -93,12 +64,12 @@ class Pod5Format(Format[Pod5Source]):
             written = Path(folder, path.name)
             try:
                 with library.Writer(written, "anycodec", compression) as writer:
-                    n_reads = _write_reads(writer, info.meta["run_infos"], segments)
+                    n_reads = write_reads(writer, info.meta["run_infos"], segments)
             except RuntimeError as error:
-                if "space" in str(error).lower():
+                if "IOError" in str(error):  # the library's only word for a full disk or a quota
                     raise disk_full(path) from error
                 raise
-            _check_complete(written, n_reads, path)
+            check_complete(written, n_reads, path)
             written.replace(temporary)
 
     def restored_name(self, original: str, info: FileInfo) -> str:
@@ -109,7 +80,7 @@ class Pod5Reader(Reader):
     """An open POD5 file. Holds the columns of a few record batches, never all reads."""
 
     def __init__(self, path: Path, source: Pod5Source) -> None:
-        library = _library()
+        library = pod5_library()
         self._path = path
         self._label = label_of(path, source.root)
         self._file: pod5.Reader = _open(library, path)
@@ -210,14 +181,14 @@ class _Batch:
         self._ends = columns.signal.offsets.to_numpy()
         self._offset = columns.calibration_offset.to_pylist()
         self._scale = columns.calibration_scale.to_pylist()
-        kept = {name: getattr(columns, name).to_pylist() for name in _OTHERS}
+        kept = {name: getattr(columns, name).to_pylist() for name in OTHERS}
         if "channel_32bit" in columns._fields:
             kept["channel"] = columns.channel_32bit.to_pylist()
-        for name in _FLOATS.keys() & set(columns._fields):
-            kept[name] = _json_floats(getattr(columns, name).to_numpy(zero_copy_only=False))
+        for name in FLOATS.keys() & set(columns._fields):
+            kept[name] = json_floats(getattr(columns, name).to_numpy(zero_copy_only=False))
         kept["run_info"] = [run_index[name] for name in columns.run_info.to_pylist()]
         self._kept: dict[str, list[Any]] = kept
-        if any(values.count(None) for name, values in kept.items() if name not in _FLOATS):
+        if any(values.count(None) for name, values in kept.items() if name not in FLOATS):
             raise ValueError("a read lacks a field")
 
     def __len__(self) -> int:
@@ -225,7 +196,7 @@ class _Batch:
 
     def info(self, row: int) -> SignalInfo:
         """Describe a read; fields at their usual values are left out of its metadata."""
-        meta = {name: values[row] for name, values in self._kept.items() if values[row] != _USUAL[name]}
+        meta = {name: values[row] for name, values in self._kept.items() if values[row] != USUAL[name]}
         return SignalInfo(
             id=str(UUID(bytes=self._ids[row])),
             axes="TC",
@@ -283,95 +254,6 @@ class _Chunks:
         return samples
 
 
-def to_picoamperes(
-    adc: NDArray[np.int16], offset: float, scale: float, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """ADC counts -> pA, as the pod5 library computes it."""
-    values = np.add(adc, np.float32(offset), out=out, dtype=np.float32)
-    values *= np.float32(scale)
-    return values
-
-
-def to_adc(values: NDArray[Any], offset: float, scale: float) -> NDArray[np.int16]:
-    """pA -> ADC counts: the inverse of `to_picoamperes`, exact on every int16."""
-    counts = np.rint(values.astype(np.float64) / np.float64(np.float32(scale)) - np.float32(offset))
-    limits = np.iinfo(np.int16)
-    return np.clip(counts, limits.min, limits.max).astype(np.int16)
-
-
-def _write_reads(writer: pod5.Writer, runs: Sequence[Meta], segments: Iterable[Signal]) -> int:
-    """Add all reads, a batch at a time; returns their number."""
-    run_infos = [_library().RunInfo(**run) for run in runs]
-    for run in run_infos:
-        writer.add(run)
-    waiting: list[pod5.Read] = []
-    n_reads = n_samples = 0
-    for info, adc in _whole_reads(segments):
-        waiting.append(_native_read(info, adc, run_infos))
-        n_reads, n_samples = n_reads + 1, n_samples + len(adc)
-        if len(waiting) == READS_PER_BATCH or n_samples >= SAMPLES_PER_BATCH:
-            writer.add_reads(waiting)
-            waiting, n_samples = [], 0
-    writer.add_reads(waiting)
-    return n_reads
-
-
-def _whole_reads(segments: Iterable[Signal]) -> Iterator[tuple[SignalInfo, NDArray[np.int16]]]:
-    """Join the segments of each read, as ADC counts."""
-    info: SignalInfo | None = None
-    parts: list[NDArray[np.int16]] = []
-    for segment in segments:
-        if segment.start == 0 and info is not None:
-            yield info, np.concatenate(parts)
-            parts = []
-        info = segment.info
-        fields = _USUAL | dict(info.meta)
-        parts.append(to_adc(segment.values[:, 0], fields["calibration_offset"], fields["calibration_scale"]))
-    if info is not None:
-        yield info, np.concatenate(parts)
-
-
-def _native_read(info: SignalInfo, adc: NDArray[np.int16], runs: Sequence[pod5.RunInfo]) -> pod5.Read:
-    library = _library()
-    fields = _USUAL | dict(info.meta)
-    number = {name: math.nan if fields[name] is None else float(fields[name]) for name in _FLOATS}
-    levels = ("open_pore_level", "expected_open_pore_level", "selected_read_level")
-    return library.Read(
-        read_id=UUID(info.id),
-        pore=library.Pore(fields["channel"], fields["well"], fields["pore_type"]),
-        calibration=library.Calibration(number["calibration_offset"], number["calibration_scale"]),
-        read_number=fields["read_number"],
-        start_sample=fields["start"],
-        median_before=number["median_before"],
-        end_reason=library.EndReason(
-            library.EndReasonEnum[fields["end_reason"].upper()], fields["end_reason_forced"]
-        ),
-        run_info=runs[fields["run_info"]],
-        num_minknow_events=fields["num_minknow_events"],
-        tracked_scaling=library.pod5_types.ShiftScalePair(
-            number["tracked_scaling_shift"], number["tracked_scaling_scale"]
-        ),
-        predicted_scaling=library.pod5_types.ShiftScalePair(
-            number["predicted_scaling_shift"], number["predicted_scaling_scale"]
-        ),
-        num_reads_since_mux_change=fields["num_reads_since_mux_change"],
-        time_since_mux_change=number["time_since_mux_change"],
-        signal=adc,
-        **{name: number[name] for name in levels if name in info.meta},
-    )
-
-
-def _check_complete(written: Path, n_reads: int, target: Path) -> None:
-    """The library drops errors when it closes a file, such as a full disk: look at the result."""
-    try:
-        with _library().Reader(written) as reader:
-            found = sum(batch.num_reads for batch in reader.read_batches())
-    except (RuntimeError, OSError, pa.ArrowException) as error:
-        raise disk_full(target) from error
-    if found != n_reads:
-        raise disk_full(target)
-
-
 def _run_infos(file: pod5.Reader, names: Sequence[str]) -> list[dict[str, Any]]:
     """The run info table as JSON values; times are milliseconds since 1970 UTC."""
     runs: list[dict[str, Any]] = []
@@ -387,11 +269,6 @@ def _run_infos(file: pod5.Reader, names: Sequence[str]) -> list[dict[str, Any]]:
             values |= {name: dict(values[name]) for name in ("context_tags", "tracking_id")}
             runs.append(values)
     return runs
-
-
-def _json_floats(values: NDArray[np.float32]) -> list[float | str | None]:
-    """Float32 as the shortest decimals that restore them; NaN as None, infinities as text."""
-    return [float(str(v)) if math.isfinite(v) else None if math.isnan(v) else str(v) for v in values]
 
 
 def _open(library: Any, path: Path) -> pod5.Reader:
@@ -421,11 +298,3 @@ def _damage(path: Path) -> Iterator[None]:
             where=str(path),
             how="copy it again from its source, or leave it out with data.exclude",
         ) from error
-
-
-def _library() -> Any:
-    try:
-        import pod5
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the pod5 library", "pod5") from error
-    return pod5
