@@ -194,11 +194,12 @@ def _read_affine(fields: FieldReader, windows: int) -> Affine | None:
     if mode not in (1, 2):
         raise Damaged(f"unknown kind of statistics {mode}")
     rows = 1 if mode == 1 else windows
-    size = 8 * rows * fields.uint(limits.MOST_STATISTICS, "channels of the statistics")
+    channels = fields.uint(limits.MOST_STATISTICS, "channels of the statistics")
+    size = 8 * rows * channels
     if size > limits.MOST_STATISTICS:
         raise Damaged(f"{size} bytes of statistics are above the limit of {limits.MOST_STATISTICS}")
     planes = np.frombuffer(read_packed(fields, size, "statistics"), np.uint8).reshape(4, -1)
-    table = np.ascontiguousarray(planes.T).view("<f4").astype(np.float32).reshape(2, rows, -1)
+    table = np.ascontiguousarray(planes.T).view("<f4").astype(np.float32).reshape(2, rows, channels)
     if not np.isfinite(table).all() or not (table[1] > 0).all():
         raise Damaged("statistics out of range")
     return Affine(table[0], table[1])
