@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.atomic import atomic_path
-from anycodec.data.samples import gait, nanopore, series
+from anycodec.data.samples import gait, images, nanopore, series, video
 from anycodec.errors import UserError
 from anycodec.io import formats
 from anycodec.types import FileInfo, Signal, SignalInfo
@@ -78,7 +78,7 @@ def _write_nanopore(out: Path, seed: int, size: str) -> Iterator[Path]:
 
 
 def _read_signal(read: nanopore.Read) -> Signal:
-    from anycodec.io.pod5 import to_picoamperes
+    from anycodec.io.pod5_fields import to_picoamperes
 
     info = SignalInfo(
         id=read.id,
@@ -124,6 +124,11 @@ def _write_gait(out: Path, seed: int, size: str) -> Iterator[Path]:
         yield _write_picture(_place(out, picture.path), picture.pixels)
 
 
+def _write_images(out: Path, seed: int, size: str) -> Iterator[Path]:
+    for picture in images.pictures(seed, size):
+        yield _write_picture(_place(out, picture.path), picture.pixels)
+
+
 def _write_picture(path: Path, pixels: NDArray[np.uint8 | np.uint16]) -> Path:
     values = pixels.reshape(*pixels.shape[:2], -1)
     info = SignalInfo(id="", axes="HWC", shape=values.shape, dtype=str(values.dtype), unit="level")
@@ -132,8 +137,28 @@ def _write_picture(path: Path, pixels: NDArray[np.uint8 | np.uint16]) -> Path:
     return path
 
 
+def _write_video(out: Path, seed: int, size: str) -> Iterator[Path]:
+    for clip in video.clips(seed, size):
+        path = _place(out, clip.path)
+        shape = clip.frames.shape
+        info = SignalInfo(id="", axes="THWC", shape=shape, dtype="uint8", rate=video.FPS, unit="level")
+        meta = {
+            "writer": "x264",
+            "fps": [video.FPS, 1],
+            "time_base": [1, video.FPS],
+            "even": True,
+            "size": shape[1:3],
+            "pixel_aspect": None,
+        }
+        file = FileInfo(path=str(path), format="video", n_signals=1, meta=meta)
+        formats.write(path, file, [Signal(info=info, values=clip.frames)])
+        yield path
+
+
 _WRITERS: dict[str, Callable[[Path, int, str], Iterator[Path]]] = {
     "nanopore": _write_nanopore,
     "series": _write_series,
     "gait": _write_gait,
+    "images": _write_images,
+    "video": _write_video,
 }
