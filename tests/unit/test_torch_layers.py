@@ -1,0 +1,117 @@
+"""Layers and the codebook search, each against its definition."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from anycodec.torch.layers.attention import Attention2d
+from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
+from anycodec.torch.layers.norm import group_norm
+from anycodec.torch.quantizers import kmeans as kmeans_module
+from anycodec.torch.quantizers import search
+from anycodec.torch.quantizers.kmeans import kmeans
+from anycodec.torch.quantizers.search import nearest
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@given(kernel=st.integers(1, 9), stride=st.integers(1, 5), tokens=st.integers(1, 6))
+def test_conv1d_keeps_one_sample_in_stride(kernel, stride, tokens):
+    x = torch.randn(2, 3, tokens * stride)
+    layer = Conv1d(3, 5, kernel, stride=stride)
+    with torch.no_grad():
+        out = layer(x[:, :, None])
+        total = max(kernel - stride, 0)
+        padded = F.pad(x, (total // 2, total - total // 2))
+        expected = F.conv1d(padded, layer.weight, layer.bias, stride=stride)
+    assert out.shape == (2, 5, 1, tokens)
+    torch.testing.assert_close(out[:, :, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_upsample1d_interleaves_channels_along_time():
+    """Channel f * O + o of the convolution becomes channel o at time t * factor + f."""
+    layer = Upsample1d(1, 2, 3)
+    with torch.no_grad():
+        layer.conv.weight.zero_()
+        layer.conv.bias.copy_(torch.arange(6.0))
+        out = layer(torch.zeros(1, 1, 1, 4))
+    assert out.shape == (1, 2, 1, 12)
+    torch.testing.assert_close(out[0, 0, 0], torch.tensor([0.0, 2.0, 4.0] * 4))
+    torch.testing.assert_close(out[0, 1, 0], torch.tensor([1.0, 3.0, 5.0] * 4))
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "expected"), [(64, 32, 32), (48, 32, 24), (100, 32, 25), (7, 32, 7), (5, 2, 1)]
+)
+def test_group_norm_lowers_its_groups(channels, groups, expected):
+    layer = group_norm(channels, groups)
+    assert (layer.num_groups, layer.eps) == (expected, 1e-6)
+
+
+def test_attention_equals_the_softmax_formula():
+    layer = Attention2d(8, 4)
+    x = torch.randn(2, 8, 3, 5)
+    with torch.no_grad():
+        h = layer.norm(x)
+        q, k, v = (part(h).reshape(2, 8, 15) for part in (layer.q, layer.k, layer.v))
+        weights = torch.softmax(torch.einsum("bci,bcj->bij", q, k) / 8**0.5, dim=-1)
+        attended = torch.einsum("bij,bcj->bci", weights, v).reshape(x.shape)
+        torch.testing.assert_close(layer(x), x + layer.proj_out(attended), atol=1e-5, rtol=1e-5)
+
+
+@given(n=st.integers(1, 70), k=st.integers(1, 90), dim=st.integers(1, 9), seed=st.integers(0, 2**31))
+def test_nearest_in_tiles(n, k, dim, seed):
+    """Tiles far smaller than the problem, so that every seam is crossed."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, dim, generator=generator)
+    codes = torch.randn(k, dim, generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_TILE", 64)
+        patch.setattr(search, "_COLUMNS", 16)
+        index = nearest(z, codes).numpy()
+    distances = ((z.double()[:, None] - codes.double()[None]) ** 2).sum(-1).numpy()
+    assert (distances[np.arange(n), index] - distances.min(axis=1)).max() < 1e-5
+
+
+@pytest.mark.parametrize("columns", [3, 4, 2**14])
+def test_ties_go_to_the_lowest_index(monkeypatch, columns):
+    monkeypatch.setattr(search, "_COLUMNS", columns)
+    codes = torch.tensor([[1.0, 2, 0], [0, -3, 1], [4, 1, 1], [-2, 0, 5]])  # scores without rounding
+    index = nearest(codes.repeat(3, 1), codes.repeat(5, 1))
+    assert index.tolist() == [0, 1, 2, 3] * 3
+
+
+def test_kmeans_is_as_good_as_scikit_learn():
+    samples = torch.randn(2000, 3)
+    codes, share = kmeans(samples, 40, iterations=20)
+    theirs = KMeans(40, init="random", n_init=1, max_iter=20, random_state=0).fit(samples.numpy())
+    inertia = (samples - codes[nearest(samples, codes)]).square().sum()
+    assert inertia < 1.1 * theirs.inertia_
+    assert share.sum().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_kmeans_leaves_no_code_without_samples():
+    """Two far heaps of unequal size and many codes: empty clusters restart until all have samples."""
+    samples = torch.cat([torch.randn(990, 2), 100 + torch.randn(10, 2)])
+    codes, _ = kmeans(samples, 50, iterations=30)
+    assert len(nearest(samples, codes).unique()) == 50
+
+
+def test_kmeans_looks_at_enough_samples_only(monkeypatch):
+    seen = []
+    monkeypatch.setattr(kmeans_module, "nearest", lambda z, codes: seen.append(len(z)) or nearest(z, codes))
+    kmeans(torch.randn(5000, 2), 4, iterations=2)
+    assert seen == [4 * 256] * 2
+
+
+def test_kmeans_of_equal_samples_is_finite():
+    with pytest.warns(UserWarning, match="8 codes start from 5 latents"):
+        codes, _ = kmeans(torch.ones(5, 3), 8, iterations=3)
+    torch.testing.assert_close(codes, torch.ones(8, 3))
