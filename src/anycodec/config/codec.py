@@ -36,6 +36,10 @@ class SimVqganSpec(Spec):
     mid_blocks: int = Field(2, ge=0, description="residual blocks between the stages and the latent")
     latent_channels: int = Field(64, ge=1, description="width of the latent that is quantised")
     norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
+    patch_skip: bool = Field(
+        False,
+        description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
+    )
     output_activation: Literal["none", "tanh"] = Field(
         "none", description="tanh only where data is normalised into [-1, 1]"
     )

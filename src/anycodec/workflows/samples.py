@@ -12,24 +12,25 @@ from anycodec.atomic import atomic_path
 from anycodec.data.samples import gait, images, nanopore, series, video
 from anycodec.errors import UserError
 from anycodec.io import formats
+from anycodec.io.discover import natural_key
 from anycodec.types import FileInfo, Signal, SignalInfo
 from anycodec.workflows.console import out as console
 
-CONFIGS = {
-    "nanopore": "nanopore",
-    "series": "series",
-    "gait": "images",
-    "images": "images",
-    "video": "video",
+NEXT = {
+    "nanopore": "configs/nanopore.yaml data.root={out}",
+    "series": "configs/series.yaml 'data.root={out}/*.csv'",
+    "gait": "configs/images.yaml data.root={out} data.split.type=time data.split.guard=4",
+    "images": "configs/images.yaml data.root={out}",
+    "video": "configs/video.yaml data.root={out}",
 }
-"""The configuration to train on each kind with."""
+"""What to train on each kind with."""
 
 
 def run(kind: str, out: Path, seed: int = 0, size: str = "small") -> int:
     """Write sample data of one kind into a new or empty folder.
 
     Args:
-        kind: a key of `CONFIGS`.
+        kind: a key of `NEXT`.
         out: the folder.
         seed: the same seed writes the same data.
         size: "small" takes seconds, "full" is enough to train on.
@@ -43,11 +44,13 @@ def run(kind: str, out: Path, seed: int = 0, size: str = "small") -> int:
     out.mkdir(parents=True, exist_ok=True)
     written = list(_WRITERS[kind](out, seed, size))
     n_bytes = sum(path.stat().st_size for path in written)
-    folders = sorted({path.parent.relative_to(out).as_posix() for path in written})
+    folders = sorted({path.parent.relative_to(out).as_posix() for path in written}, key=natural_key)
     console.print(f"{len(written)} {kind} files, {n_bytes / 1e6:.1f} MB, written to [bold]{out}[/bold]")
-    if folders != ["."]:
-        console.print(f"  in {len(folders)} folders, {folders[0]} and others")
-    console.print(f"next: anycodec train configs/{CONFIGS[kind]}.yaml data.root={out}")
+    if len(folders) > 1:
+        console.print(
+            f"  in {len(folders)} folders: {', '.join(folders[:3])}{' ...' if len(folders) > 3 else ''}"
+        )
+    console.print(f"next: anycodec train {NEXT[kind].format(out=out)}", markup=False)
     return 0
 
 

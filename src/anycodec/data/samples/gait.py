@@ -76,7 +76,7 @@ class Plan:
     pictures: int
 
 
-PLANS = {"small": Plan(1, 12), "full": Plan(10, 15)}
+PLANS = {"small": Plan(1, 16), "full": Plan(10, 15)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def tables(seed: int, size: str) -> Iterator[Table]:
     """
     rows = ROWS[size]
     for number, site in enumerate(SITES):
-        yield Table(f"wide/{site}.csv", _site(rows, np.random.default_rng((seed, number))))
+        yield Table(f"{site}.csv", _site(rows, np.random.default_rng((seed, number))))
     parts = [_meter(rows, name, np.random.default_rng((seed, 10, i))) for i, name in enumerate(METERS)]
     yield Table("long/meters.parquet", {key: np.concatenate([p[key] for p in parts]) for key in parts[0]})
 
