@@ -120,6 +120,8 @@ def _from_integers(numbers: NDArray[np.int64], form: str, kind: pa.DataType) -> 
     column = pa.array(numbers, pa.int64())
     if form == "int":
         return column.cast(kind)
+    if form not in _TIME_FORMATS:
+        raise ValueError(f"unknown format of times {form!r}")
     return pc.strftime(column.cast(pa.timestamp("s")), form).cast(kind)
 
 
