@@ -19,6 +19,7 @@ def encode(
     path: Path,
     times: list[int],
     base: Fraction,
+    *,
     size: tuple[int, int] = (32, 48),
     codec: str = "libx264",
     pixels: str = "yuv444p",
@@ -134,7 +135,7 @@ def test_a_video_without_frames_is_refused(suffix: str, tmp_path: Path) -> None:
         open_file(path, VideoSource())
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_cut_off_matroska_is_refused(share: float, tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     encode(path, list(range(NUMBER)), Fraction(1, 25), g="5")

@@ -82,7 +82,8 @@ def _unpack(packed: bytes, kind: pa.DataType, length: int) -> pa.Array:
     form, body = packed[:1], packed[1:]
     if form == b"s":
         time_format, start, step = json.loads(body)
-        return _from_integers(start + step * np.arange(length, dtype=np.int64), time_format, kind)
+        steps = np.int64(step) * np.arange(length, dtype=np.int64)
+        return _from_integers(np.int64(start) + steps, time_format, kind)
     if form == b"d":
         head, differences = body.split(b"\n", 1)
         numbers = np.cumsum(np.frombuffer(inflate(differences, 8 * length), np.int64))
@@ -126,12 +127,10 @@ def _from_integers(numbers: NDArray[np.int64], form: str, kind: pa.DataType) -> 
 
 
 def _pack_integers(numbers: NDArray[np.int64], form: str) -> bytes:
-    start = int(numbers[0])
-    step = int(numbers[1]) - start if len(numbers) > 1 else 0
-    steady = start + step * np.arange(len(numbers), dtype=np.int64)
-    if np.array_equal(steady, numbers):
-        return b"s" + json.dumps([form, start, step]).encode()
-    differences = np.diff(numbers, prepend=np.int64(0))
+    differences = np.diff(numbers, prepend=np.int64(0))  # wraps around, as the sum does
+    if np.all(differences[2:] == differences[1:2]):
+        step = int(differences[1]) if len(numbers) > 1 else 0
+        return b"s" + json.dumps([form, int(numbers[0]), step]).encode()
     return b"d" + json.dumps(form).encode() + b"\n" + zlib.compress(differences.astype(np.int64).tobytes())
 
 

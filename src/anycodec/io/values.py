@@ -62,8 +62,8 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
         rounded = np.rint(values)
-        whole: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
-        # float64 can't hold the highest 64-bit integers, the cast of what it holds instead overflows
+        with np.errstate(invalid="ignore"):  # float64 rounds the highest 64-bit integer up, out of range
+            whole: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
         whole[rounded >= limits.max] = limits.max
         return whole
     if dtype.kind == "b":
