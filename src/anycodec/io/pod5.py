@@ -18,7 +18,6 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from anycodec.atomic import atomic_path, disk_full
 from anycodec.config.data import Pod5Source
@@ -34,14 +33,13 @@ from anycodec.io.pod5_fields import (
     pod5_library,
     to_picoamperes,
 )
+from anycodec.io.pod5_signal import SignalTable
 from anycodec.io.pod5_writer import check_complete, write_reads
 from anycodec.types import FileInfo, Signal, SignalInfo
 
 if TYPE_CHECKING:
     import pod5
 
-MOST_CHUNK_SAMPLES = 2**26
-"""A chunk (102,400 samples as MinKNOW writes them) that claims more than this is damaged."""
 _DAMAGE = (RuntimeError, OSError, ValueError, LookupError, TypeError, OverflowError, pa.ArrowException)
 """What pod5 and pyarrow raise on damaged files."""
 
@@ -88,8 +86,8 @@ class Pod5Reader(Reader):
             self._tables = [
                 self._file.read_table.get_batch(i).num_rows for i in range(self._file.batch_count)
             ]
-            self._vbz = bool(self._file.is_vbz_compressed)
-            self._rows_per_batch = int(self._file.signal_batch_row_count)
+            vbz = bool(self._file.is_vbz_compressed)
+            self._signal = SignalTable(self._file)
             runs = _run_infos(self._file, [f.name for f in dataclasses.fields(library.RunInfo)])
         self._first = np.concatenate([[0], np.cumsum(self._tables, dtype=np.int64)])
         self._rates = [float(run["sample_rate"]) for run in runs]
@@ -100,10 +98,9 @@ class Pod5Reader(Reader):
             path=str(path),
             format="pod5",
             n_signals=int(self._first[-1]),
-            meta={"run_infos": runs, "vbz": self._vbz},
+            meta={"run_infos": runs, "vbz": vbz},
         )
         self._batch = lru_cache(maxsize=8)(self._read_batch)
-        self._chunks = lru_cache(maxsize=64)(self._read_chunks)
 
     def signals(self) -> Iterator[SignalInfo]:
         for number in range(len(self._tables)):
@@ -127,7 +124,7 @@ class Pod5Reader(Reader):
 
     def close(self) -> None:
         self._batch.cache_clear()
-        self._chunks.cache_clear()
+        self._signal.close()
         self._file.close()
 
     def _segment(self, batch: _Batch, row: int, info: SignalInfo, start: int, stop: int) -> Signal:
@@ -136,14 +133,10 @@ class Pod5Reader(Reader):
         position = 0
         with _damage(self._path):
             for signal_row in batch.signal_rows(row):
-                chunks, within = (
-                    self._chunks(signal_row // self._rows_per_batch),
-                    signal_row % self._rows_per_batch,
-                )
-                count = chunks.counts[within]
+                count = self._signal.count(signal_row)
                 low, high = max(start, position), min(stop, position + count)
                 if high > low:
-                    adc = chunks.adc(within)[low - position : high - position]
+                    adc = self._signal.adc(signal_row)[low - position : high - position]
                     to_picoamperes(adc, offset, scale, values[low - start : high - start, 0])
                 position += count
             if position != info.length:
@@ -154,11 +147,6 @@ class Pod5Reader(Reader):
         with _damage(self._path):
             columns = self._file.get_batch(number).columns
             return _Batch(self._path, columns, self._run_index, self._rates, self._label)
-
-    def _read_chunks(self, number: int) -> _Chunks:
-        batch = self._file.signal_table.get_batch(number)
-        batch.validate(full=True)
-        return _Chunks(batch.column("signal"), batch.column("samples").to_pylist(), self._vbz)
 
 
 class _Batch:
@@ -229,29 +217,6 @@ class _Batch:
         """Rows of the signal table that hold the chunks of a read."""
         rows: list[int] = self._rows[self._ends[row] : self._ends[row + 1]].tolist()
         return rows
-
-
-class _Chunks:
-    """One record batch of the signal table."""
-
-    def __init__(self, signal: pa.Array, counts: list[int], vbz: bool) -> None:
-        if max(counts, default=0) > MOST_CHUNK_SAMPLES:
-            raise ValueError(f"a chunk claims {max(counts)} samples")
-        self.counts = counts
-        self._signal = signal
-        self._vbz = vbz
-        self._scratch = np.empty(max(counts, default=0), np.int16)
-
-    def adc(self, row: int) -> NDArray[np.int16]:
-        """The samples of a chunk, valid until the next call."""
-        from pod5.signal_tools import vbz_decompress_signal_into
-
-        if not self._vbz:
-            stored: NDArray[np.int16] = self._signal[row].values.to_numpy()
-            return stored
-        samples = self._scratch[: self.counts[row]]
-        vbz_decompress_signal_into(memoryview(self._signal[row].as_buffer()), samples)
-        return samples
 
 
 def _run_infos(file: pod5.Reader, names: Sequence[str]) -> list[dict[str, Any]]:
