@@ -5,9 +5,9 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-from contracts.specs import QUANTIZERS, quantizer_spec, type_of
 
 from anycodec.torch.quantizers import make_quantizer
+from contracts.specs import QUANTIZERS, quantizer_spec, type_of
 
 SETTINGS = {"restart_after": 2}
 BATCHES = 6
