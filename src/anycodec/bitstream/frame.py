@@ -23,7 +23,11 @@ from anycodec.bitstream.limits import LARGEST_SECTION
 VERSION = 1
 MAGIC = b"\x89ACZ\r\n\x1a\n"
 """As in PNG: not text, and every conversion of line ends or cut at ^Z damages it."""
-_TEXT_MODE = tuple(MAGIC.replace(b"\r\n", end) for end in (b"\n", b"\r", b"\r\r\n"))
+_TEXT_MODE = (
+    MAGIC.replace(b"\r\n", b"\n"),
+    MAGIC.replace(b"\r\n", b"\r"),
+    MAGIC.replace(b"\n", b"\r\n"),
+)
 """What such conversions make of the magic."""
 END_MAGIC = b"ACZ.END\n"
 

@@ -21,6 +21,15 @@ DTYPES = (
 )
 """Native types by their NumPy names."""
 _AXES = ("TC", "HWC", "THWC")
+_USUAL: dict[str, Any] = {
+    "rate": None,
+    "unit": "",
+    "channels": (),
+    "value_range": None,
+    "label": None,
+    "meta": {},
+}
+"""Entries that are left out at these values."""
 _TEXT_ID, _UUID_ID = 0, 1
 
 
@@ -78,17 +87,9 @@ def _uuid(text: str) -> bytes | None:
 
 
 def _to_json(info: SignalInfo) -> dict[str, Any]:
-    """Entries at their usual values are left out."""
     document: dict[str, Any] = {"id": info.id, "axes": info.axes, "shape": info.shape, "dtype": info.dtype}
-    optional = {
-        "rate": info.rate,
-        "unit": info.unit,
-        "channels": info.channels,
-        "value_range": info.value_range,
-        "label": info.label,
-        "meta": info.meta,
-    }
-    return document | {key: value for key, value in optional.items() if value not in (None, "", (), {})}
+    optional = {key: getattr(info, key) for key in _USUAL}
+    return document | {key: value for key, value in optional.items() if value != _USUAL[key]}
 
 
 def _from_json(document: dict[str, Any]) -> SignalInfo:
@@ -108,7 +109,7 @@ def _from_json(document: dict[str, Any]) -> SignalInfo:
         shape=shape,
         dtype=dtype,
         rate=jsons.get_number(document, "rate"),
-        unit=jsons.get_text(document, "unit") or "",
+        unit=jsons.get(document, "unit", str) if "unit" in document else "",
         channels=tuple(channels),
         value_range=_range(document.get("value_range")),
         label=jsons.get_text(document, "label"),
