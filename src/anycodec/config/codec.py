@@ -83,6 +83,10 @@ class VqganSpec(Spec):
     embed_channels: int | None = Field(None, ge=1, description="width of the codes; null = latent_channels")
     norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside residual blocks")
+    patch_skip: bool = Field(
+        False,
+        description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
+    )
     quantizer: QuantizerSpec = Field(default_factory=EmaSpec, description="how latents become codes")
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import Quantized, Quantizer, TokenGrids
 
 
@@ -53,11 +54,19 @@ class Codec(nn.Module, ABC):
 
 
 class Autoencoder(Codec):
-    """A codec of three parts: `encoder` to latents [B D *g], `quantizer`, `decoder` back."""
+    """A codec of three parts: `encoder` to latents [B D *g], `quantizer`, `decoder` back.
+
+    `patches`, where there is one, adds a linear path around encoder and decoder.
+    """
 
     encoder: nn.Module
     decoder: nn.Module
     quantizer: Quantizer
+    patches: PatchPath | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = None
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -67,17 +76,24 @@ class Autoencoder(Codec):
         return self._quantize(x).tokens
 
     def decode(self, tokens: TokenGrids) -> Tensor:
-        reconstruction: Tensor = self.decoder(self.quantizer.lookup(tokens))
-        return reconstruction
+        return self._reconstruct(self.quantizer.lookup(tokens))
 
     def forward(self, x: Tensor) -> CodecOutput:
         quantized = self._quantize(x)
-        reconstruction = self.decoder(quantized.values)
-        return CodecOutput(reconstruction, quantized.tokens, quantized.losses, quantized.stats)
+        return CodecOutput(
+            self._reconstruct(quantized.values), quantized.tokens, quantized.losses, quantized.stats
+        )
 
     def _quantize(self, x: Tensor) -> Quantized:
         size = tuple(x.shape[2:])
         if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
             raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
-        quantized: Quantized = self.quantizer(self.encoder(x))
+        z: Tensor = self.encoder(x)
+        if self.patches is not None:
+            z = z + self.patches.analyse(x)
+        quantized: Quantized = self.quantizer(z)
         return quantized
+
+    def _reconstruct(self, z: Tensor) -> Tensor:
+        x: Tensor = self.decoder(z)
+        return x if self.patches is None else x + self.patches.synthesise(z)

@@ -9,7 +9,6 @@ tokens -> 1x1 (post quant) -> conv k3 -> mid blocks -> stages of (upsample, resi
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from anycodec.config.codec import SimVqganSpec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
 from anycodec.torch.layers.norm import group_norm
+from anycodec.torch.layers.patch import PatchPath, zero_
 from anycodec.torch.quantizers import make_quantizer
 
 
@@ -66,18 +66,11 @@ class Encoder1d(nn.Module):
         self.norm_out = group_norm(width, groups)
         self.conv_out = Conv1d(width, spec.latent_channels, 1)
         self.quant_conv = Conv1d(spec.latent_channels, spec.latent_channels, 1)
-        (factor,) = spec.stride
-        self.skip = _patch_analysis(in_channels, spec.latent_channels, factor) if spec.patch_skip else None
-        if self.skip is not None:
-            _zero(self.quant_conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x[:, :, None].contiguous(memory_format=torch.channels_last)
-        h = self.mid(self.stages(self.conv_in(x)))
+        h = x[:, :, None].contiguous(memory_format=torch.channels_last)
+        h = self.mid(self.stages(self.conv_in(h)))
         z: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
-        if self.skip is not None:
-            with torch.autocast(x.device.type, enabled=False):
-                z = z.float() + self.skip(x.float())
         return z[:, :, 0]
 
 
@@ -106,21 +99,11 @@ class Decoder1d(nn.Module):
             else Upsample1d(width, out_channels, spec.stem_stride)
         )
         self.tanh = spec.output_activation == "tanh"
-        (factor,) = spec.stride
-        self.skip = (
-            Upsample1d(spec.latent_channels, out_channels, factor, kernel=1) if spec.patch_skip else None
-        )
-        if self.skip is not None:
-            _zero(self.conv_out.conv if isinstance(self.conv_out, Upsample1d) else self.conv_out)
 
     def forward(self, z: Tensor) -> Tensor:
-        z = z[:, :, None].contiguous(memory_format=torch.channels_last)
-        h = self.stages(self.mid(self.conv_in(self.post_quant_conv(z))))
-        x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
-        if self.skip is not None:
-            with torch.autocast(z.device.type, enabled=False):
-                x = x.float() + self.skip(z.float())
-        x = x[:, :, 0]
+        h = z[:, :, None].contiguous(memory_format=torch.channels_last)
+        h = self.stages(self.mid(self.conv_in(self.post_quant_conv(h))))
+        x: Tensor = self.conv_out(F.silu(self.norm_out(h)))[:, :, 0]
         return torch.tanh(x) if self.tanh else x
 
 
@@ -133,27 +116,7 @@ class SimVqgan(Autoencoder):
         self.encoder = Encoder1d(spec, in_channels)
         self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels)
         self.decoder = Decoder1d(spec, in_channels)
-        if self.encoder.skip is not None and self.decoder.skip is not None:
-            _invert(self.encoder.skip, self.decoder.skip.conv, in_channels)
-
-
-def _patch_analysis(in_channels: int, dim: int, factor: int) -> Conv1d:
-    """Patches of `factor` samples to latents: an isometry where `dim` allows, else a projection."""
-    conv = Conv1d(in_channels, dim, factor, stride=factor, bias=False)
-    nn.init.orthogonal_(conv.weight)
-    return conv
-
-
-@torch.no_grad()
-def _invert(analysis: Conv1d, synthesis: Conv1d, channels: int) -> None:
-    """Set the synthesis to the pseudo-inverse of the analysis: W+ = W^T for orthonormal W."""
-    dim, _, factor = analysis.weight.shape
-    # interleaving puts output f * channels + c at sample f of channel c
-    weight = analysis.weight.reshape(dim, channels, factor).permute(2, 1, 0).reshape(-1, dim)
-    synthesis.weight.copy_(weight[:, :, None])
-    nn.init.zeros_(cast(Tensor, synthesis.bias))
-
-
-def _zero(layer: nn.Module) -> None:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
+        if spec.patch_skip:
+            self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
+            zero_(self.encoder.quant_conv)
+            zero_(self.decoder.conv_out)

@@ -15,6 +15,7 @@ from anycodec.config.codec import VqganSpec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.attention import Attention2d
 from anycodec.torch.layers.norm import group_norm
+from anycodec.torch.layers.patch import PatchPath, zero_
 from anycodec.torch.quantizers import make_quantizer
 
 
@@ -147,3 +148,7 @@ class Vqgan(Autoencoder):
         self.encoder = Encoder2d(spec, in_channels)
         self.quantizer = make_quantizer(spec.quantizer, code_channels(spec))
         self.decoder = Decoder2d(spec, in_channels)
+        if spec.patch_skip:
+            self.patches = PatchPath(in_channels, code_channels(spec), spec.stride)
+            zero_(self.encoder.quant_conv)
+            zero_(self.decoder.conv_out)

@@ -31,10 +31,10 @@ class Conv1d(nn.Conv1d):
 class Upsample1d(nn.Module):
     """Convolution to C * factor channels, then interleaved along T: [B C 1 T] -> [B O 1 T * factor]."""
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int, kernel: int = 3) -> None:
+    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         super().__init__()
         self.factor = factor
-        self.conv = Conv1d(in_channels, out_channels * factor, kernel)
+        self.conv = Conv1d(in_channels, out_channels * factor, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x).permute(0, 2, 3, 1)  # [B 1 T O*f], contiguous in channels-last memory
