@@ -42,7 +42,8 @@ def run(kind: str, out: Path, seed: int = 0, size: str = "small") -> int:
     """
     _check(kind, out, size)
     out.mkdir(parents=True, exist_ok=True)
-    written = list(_WRITERS[kind](out, seed, size))
+    with console.status(f"writing {kind} samples ..."):
+        written = list(_WRITERS[kind](out, seed, size))
     n_bytes = sum(path.stat().st_size for path in written)
     folders = sorted({path.parent.relative_to(out).as_posix() for path in written}, key=natural_key)
     console.print(f"{len(written)} {kind} files, {n_bytes / 1e6:.1f} MB, written to [bold]{out}[/bold]")

@@ -109,7 +109,7 @@ def pictures(seed: int, size: str, users: int = USERS) -> Iterator[Picture]:
             for index in range(plan.pictures):
                 window = cells[:, index * STEP : index * STEP + COLUMNS]
                 name = f"ID_{number}/{part * plan.pictures + index + 1:04d}.png"
-                yield Picture(name, jet(enlarge(scaled(window))))
+                yield Picture(name, enlarge(jet(scaled(window))))
 
 
 def make_user(rng: Generator) -> User:
@@ -164,8 +164,12 @@ def echo(user: User, body: dict[str, tuple[Float, Float]], aspect: float) -> NDA
     total = np.zeros(len(body["torso"][0]), np.complex128)
     for name, (start, end) in body.items():
         sigma = cross_section(name, start, end, radar)
+        axis, sight = end - start, start - radar
+        near, lean, span = (
+            np.einsum("td,td->t", *pair) for pair in ((sight, sight), (sight, axis), (axis, axis))
+        )
         for place, strength in user.scatterers[name].T:
-            distance = np.linalg.norm(start + place * (end - start) - radar, axis=1)
+            distance = np.sqrt(near + 2 * place * lean + place**2 * span)
             amplitude = strength * np.sqrt(sigma / _POINTS) / distance**2
             total += amplitude * np.exp(-4j * np.pi / WAVELENGTH * distance)
     levelled: NDArray[np.complex128] = total * np.sum((body["torso"][0] - radar) ** 2, axis=1)
@@ -203,18 +207,18 @@ def scaled(decibels: Float) -> Float:
     return levels
 
 
-def enlarge(cells: Float) -> Float:
-    """Cells as squares of pixels, high Doppler on top."""
-    zoomed: Float = cells[::-1].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
-    return zoomed
-
-
 def jet(levels: Float) -> NDArray[np.uint8]:
     """Levels in [0, 1] as the colours dark blue, cyan, yellow, dark red: [H W] -> [H W 3]."""
     centres = np.array([3.0, 2.0, 1.0])
     colours = np.clip(1.5 - np.abs(4 * levels[..., None] - centres), 0, 1)
     pixels: NDArray[np.uint8] = np.rint(255 * colours).astype(np.uint8)
     return pixels
+
+
+def enlarge(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cells [H W 3] as squares of pixels, the lowest row last."""
+    zoomed: NDArray[np.uint8] = cells[::-1].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    return zoomed
 
 
 def _slow_noise(length: int, rng: Generator) -> Float:
