@@ -18,7 +18,7 @@ from anycodec.io.numerals import Survey, read_numbers, write_numbers
 from anycodec.io.rows import Numbers, Rows, RowWriter, damage, json_map
 
 STRIDE = 1024
-SURVEY_ROWS = 64 * STRIDE
+SURVEY_ROWS = 16 * STRIDE
 SCAN_BYTES = 2**24
 MOST_HEADER_BYTES = 2**20
 SAMPLE_BYTES = 2**14
@@ -167,6 +167,8 @@ class CsvRows(Rows):
 
 class CsvWriter(RowWriter):
     """Writes rows in the dialect and the number forms of the original."""
+
+    most_rows = 2**13
 
     def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
         self._dialect = Dialect(**meta["dialect"])

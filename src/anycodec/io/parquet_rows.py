@@ -107,6 +107,8 @@ class ParquetRows(Rows):
 class ParquetWriter(RowWriter):
     """Writes rows with the schema of the original, metadata of pandas included."""
 
+    most_rows = 2**20
+
     def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
         self._schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(meta["schema"])))
         self._writer = pq.ParquetWriter(path, self._schema, compression=meta["compression"])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,9 @@ class Rows(ABC):
 
 class RowWriter(ABC):
     """A table being written. Use as a context manager."""
+
+    most_rows: ClassVar[int]
+    """Rows to write at once."""
 
     @abstractmethod
     def column(self, position: int, values: NDArray[np.float64], kinds: NDArray[np.int64]) -> pa.Array:

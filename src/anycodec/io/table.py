@@ -51,7 +51,7 @@ class TableFormat(Format[TableSource]):
     def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
         kind = ParquetWriter if info.meta["kind"] == "parquet" else CsvWriter
         with atomic_path(path) as temporary, kind(temporary, info.meta["rows"]) as writer:
-            stretches = (_native_columns(segment, info.meta, writer) for segment in segments)
+            stretches = (rows for segment in segments for rows in _native_rows(segment, info.meta, writer))
             if info.meta["order"] is None:
                 for columns in stretches:
                     writer.write(columns)
@@ -243,20 +243,26 @@ def _unpack_kinds(segment: Signal, channel: int) -> NDArray[np.int64]:
     return kinds
 
 
-def _native_columns(segment: Signal, meta: Meta, writer: RowWriter) -> list[pa.Array]:
-    """All columns of a segment, in their places."""
-    columns: list[Any] = [None] * meta["n_columns"]
-    for channel, position in enumerate(meta["channels"]):
-        values = segment.values[:, channel].astype(np.float64)
-        columns[position] = writer.column(position, values, _unpack_kinds(segment, channel))
-    if meta["series"] is not None:
-        ids = pa.repeat(segment.info.id, segment.length)
-        columns[meta["series"]] = ids.cast(writer.kind(meta["series"]))
-    for position, column in enumerate(columns):
-        if column is None:
+def _native_rows(segment: Signal, meta: Meta, writer: RowWriter) -> Iterator[list[pa.Array]]:
+    """All columns of a segment in their places, as many rows at a time as the writer takes."""
+    channels = set(meta["channels"])
+    kinds = [_unpack_kinds(segment, channel) for channel in range(len(channels))]
+    through: dict[int, pa.Array] = {}
+    for position in range(meta["n_columns"]):
+        if position == meta["series"]:
+            ids = pa.repeat(segment.info.id, segment.length)
+            through[position] = ids.cast(writer.kind(position))
+        elif position not in channels:
             packed = segment.attachments[f"column.{position}"]
-            columns[position] = unpack_column(packed, writer.kind(position), segment.length)
-    return columns
+            through[position] = unpack_column(packed, writer.kind(position), segment.length)
+    for start, stop in blocks(segment.length, writer.most_rows):
+        columns: list[Any] = [None] * meta["n_columns"]
+        for channel, position in enumerate(meta["channels"]):
+            values = segment.values[start:stop, channel].astype(np.float64)
+            columns[position] = writer.column(position, values, kinds[channel][start:stop])
+        for position, column in through.items():
+            columns[position] = column[start:stop]
+        yield columns
 
 
 def _write_reordered(stretches: Sequence[Sequence[pa.Array]], order: str, writer: RowWriter) -> None:
