@@ -19,7 +19,7 @@ from anycodec.io.rows import Numbers, Rows, RowWriter, damage, json_map
 
 STRIDE = 1024
 SURVEY_ROWS = 16 * STRIDE
-SCAN_BYTES = 2**24
+SCAN_BYTES = 2**20
 MOST_HEADER_BYTES = 2**20
 SAMPLE_BYTES = 2**14
 """How much is looked at to tell which columns are always in quotes."""
