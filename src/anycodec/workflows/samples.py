@@ -45,12 +45,12 @@ def run(kind: str, out: Path, seed: int = 0, size: str = "small") -> int:
     with console.status(f"writing {kind} samples ..."):
         written = list(_WRITERS[kind](out, seed, size))
     n_bytes = sum(path.stat().st_size for path in written)
-    folders = sorted({path.parent.relative_to(out).as_posix() for path in written}, key=natural_key)
+    below = {path.parent.relative_to(out).as_posix() for path in written if path.parent != out}
+    folders = sorted(below, key=natural_key)
     console.print(f"{len(written)} {kind} files, {n_bytes / 1e6:.1f} MB, written to [bold]{out}[/bold]")
-    if len(folders) > 1:
-        console.print(
-            f"  in {len(folders)} folders: {', '.join(folders[:3])}{' ...' if len(folders) > 3 else ''}"
-        )
+    if folders:
+        more = " ..." if len(folders) > 3 else ""
+        console.print(f"  folders: {', '.join(folders[:3])}{more}")
     console.print(f"next: anycodec train {NEXT[kind].format(out=out)}", markup=False)
     return 0
 

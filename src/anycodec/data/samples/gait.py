@@ -29,7 +29,7 @@ COLUMNS, STEP = 64, 16
 """Spectra a picture, and between pictures (75 % overlap)."""
 ZOOM = 4
 """Pixels along each side of a spectrogram cell."""
-DYNAMIC_RANGE = 28.0
+DYNAMIC_RANGE = 30.0
 """dB between the darkest and the brightest colour."""
 USERS = 31
 RADAR_HEIGHT = 1.0
@@ -48,7 +48,7 @@ _RADIUS = {
     "foot": 0.05,
 }
 """Radius of each segment's ellipsoid across its axis, m."""
-_REFLECTIVITY = {"torso": 5.0, "thigh": 1.5, "shank": 3.0, "foot": 6.0, "forearm": 1.5}
+_REFLECTIVITY = {"torso": 5.0, "thigh": 2.0, "shank": 4.0, "foot": 9.0, "forearm": 2.0}
 """Echo power over that of a smooth conducting ellipsoid where it isn't 1, chosen so that pictures look
 like recorded ones: a trunk of many layers, folds of trousers, edges of shoes."""
 _POINTS = 7
