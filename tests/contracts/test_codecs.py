@@ -23,6 +23,9 @@ def fixed_seed():
     torch.manual_seed(0)
 
 
+patch_paths = pytest.mark.parametrize("patch_skip", [False, True], ids=["networks", "patch path"])
+
+
 def windows(spec, tokens, channels=1, batch=2):
     """Random windows that give `tokens` tokens along each axis."""
     return torch.randn(batch, channels, *(tokens * f for f in spec.stride))
@@ -65,8 +68,9 @@ def test_any_strides(kind, strides, stem):
 
 @every_codec
 @every_quantizer
-def test_decoding_gives_the_reconstruction(kind, quantizer):
-    spec = codec_spec(kind, quantizer)
+@patch_paths
+def test_decoding_gives_the_reconstruction(kind, quantizer, patch_skip):
+    spec = codec_spec(kind, quantizer, patch_skip=patch_skip)
     codec = make_codec(spec, 1).eval()
     x = windows(spec, 6)
     with torch.no_grad():
@@ -139,9 +143,10 @@ def test_a_window_with_a_foreign_number_of_axes_is_refused(kind):
 
 
 @every_codec
-def test_a_few_steps_learn(kind):
+@patch_paths
+def test_a_few_steps_learn(kind, patch_skip):
     """Sine waves along every axis: the error falls below a third of their variance."""
-    spec = codec_spec(kind)
+    spec = codec_spec(kind, patch_skip=patch_skip)
     codec = make_codec(spec, 1)
     optimizer = torch.optim.Adam(codec.parameters(), lr=5e-3)
     axes = [torch.arange(8.0 * f) for f in spec.stride]
@@ -154,3 +159,17 @@ def test_a_few_steps_learn(kind):
         (error + sum(out.losses.values())).backward()
         optimizer.step()
     assert error.item() < 0.5 / 3
+
+
+@every_codec
+def test_a_patch_path_starts_as_quantisation_of_raw_patches(kind):
+    """A window whose patches are those behind the codes comes back exactly."""
+    vq = next(kind for kind in QUANTIZERS if type_of(kind) == "vq")
+    spec = codec_spec(kind, vq, patch_skip=True, latent_channels=16)
+    codec = make_codec(spec, 1).eval()
+    patches = windows(spec, 1, batch=16)
+    with torch.no_grad():
+        codec.quantizer.codebook.copy_(codec.patches.analyse(patches).reshape(16, 16))
+        x = patches[5].repeat(1, *(3 for _ in spec.stride))[None]
+        torch.testing.assert_close(codec(x).reconstruction, x, atol=1e-5, rtol=0)
+        assert codec.encode(x)[0].unique().tolist() == [5]

@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from anycodec.torch.layers.attention import Attention2d
 from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
 from anycodec.torch.layers.norm import group_norm
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import kmeans as kmeans_module
 from anycodec.torch.quantizers import search
 from anycodec.torch.quantizers.kmeans import kmeans
@@ -64,6 +65,27 @@ def test_attention_equals_the_softmax_formula():
         weights = torch.softmax(torch.einsum("bci,bcj->bij", q, k) / 8**0.5, dim=-1)
         attended = torch.einsum("bij,bcj->bci", weights, v).reshape(x.shape)
         torch.testing.assert_close(layer(x), x + layer.proj_out(attended), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "size"), [((6,), (24,)), ((2, 3), (8, 15))], ids=["1d", "2d"])
+@pytest.mark.parametrize("dim", [12, 20])
+def test_patches_come_back(stride, size, dim):
+    """2 channels x 6 values a patch: 12 latent channels or more hold it without loss."""
+    path = PatchPath(2, dim, stride)
+    x = torch.randn(3, 2, *size)
+    with torch.no_grad():
+        z = path.analyse(x)
+        torch.testing.assert_close(path.synthesise(z), x, atol=1e-5, rtol=0)
+    assert z.shape == (3, dim, *(s // f for s, f in zip(size, stride, strict=True)))
+    torch.testing.assert_close(z.square().sum(), x.square().sum())
+
+
+def test_a_patch_lands_in_its_latent():
+    path = PatchPath(1, 6, (2, 3))
+    x = torch.zeros(1, 1, 4, 9)
+    x[0, 0, 2:4, 6:9] = 1
+    with torch.no_grad():
+        assert path.analyse(x).abs().sum(dim=1).nonzero().tolist() == [[0, 1, 2]]
 
 
 @given(n=st.integers(1, 70), k=st.integers(1, 90), dim=st.integers(1, 9), seed=st.integers(0, 2**31))

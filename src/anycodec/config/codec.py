@@ -19,7 +19,13 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class SimVqganSpec(Spec):
-    """1-D residual convolutional autoencoder (the nanopore system's; facts/nanopore.md)."""
+    """1-D residual convolutional autoencoder (the nanopore system's; facts/nanopore.md).
+
+    That system is base_channels 128, channels (128, 256, 256, 512), strides (4, 4, 4, 3),
+    latent_channels 128, norm_groups 32, output_activation tanh and simvq with 4096 codes. On CPU a
+    step with 8 groups takes a quarter less time in bf16 than with 32, and a stem_stride of 4 takes a
+    quarter of the time of strides alone.
+    """
 
     type: Literal["simvqgan"] = "simvqgan"
     base_channels: int = Field(64, ge=1, description="width after the first convolution")
@@ -35,7 +41,7 @@ class SimVqganSpec(Spec):
     res_blocks: int = Field(2, ge=0, description="residual blocks a stage")
     mid_blocks: int = Field(2, ge=0, description="residual blocks between the stages and the latent")
     latent_channels: int = Field(64, ge=1, description="width of the latent that is quantised")
-    norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
+    norm_groups: int = Field(8, ge=1, description="groups of GroupNorm; lowered where they don't divide")
     patch_skip: bool = Field(
         False,
         description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
