@@ -3,7 +3,7 @@
     sequence -> level and dwell of each base -> current, averaged over each sample -> + noise -> ADC
 
 The pore model is made up, and smooth: bases near the centre of the 9-mer weigh most. Its levels have
-the distribution of R10.4.1 recordings (two modes, 55 to 160 pA), 400 bases/s at 5 kHz.
+the distribution of R10.4.1 recordings (two modes, 49 to 154 pA), 400 bases/s at 5 kHz.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SCALE = 0.1870698481798172
 """pA a count of the converter: that of a PromethION at 5 kHz."""
 ADC_RANGE = (0, 2047)
 
-_QUANTILES = (0.0, 0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-_LEVELS = (52.0, 57.0, 65.0, 78.0, 104.0, 118.0, 133.0, 142.0, 155.0)
+_QUANTILES = (0.0, 0.001, 0.05, 0.15, 0.25, 0.35, 0.5, 0.75, 0.95, 0.99, 1.0)
+_LEVELS = (49.0, 54.0, 62.0, 69.5, 75.5, 88.5, 104.0, 118.0, 132.0, 142.0, 154.0)
 """Levels in pA at these quantiles of all 9-mers, read off public R10.4.1 recordings."""
 
 _DWELL_SHAPE = 1.6
