@@ -227,6 +227,15 @@ def test_lies_inside_right_checksums(tmp_path, sections, message):
         read(tmp_path / "a.acz")
 
 
+def test_tokens_are_bounded_over_all_levels_together(tmp_path):
+    header = section(HEADER, json_payload(header_json(codebook_sizes=[2, 2])))
+    half = b"\x01" + uint(2**25 + 1) + uint(1) + b"\x01"
+    content = file_of(header, GOOD_SIGNAL, segment(b"\0\0\0", grid=half + half), EMPTY_END)
+    (tmp_path / "a.acz").write_bytes(content)
+    with pytest.raises(FormatError, match="more than 67108864 tokens"):
+        read(tmp_path / "a.acz", acz.make_coder((2, 2)))
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -11,7 +11,7 @@ MOST_LEVELS = 64
 LARGEST_CODEBOOK = 2**24
 """Codes a level."""
 MOST_TOKENS = 2**26
-"""Tokens of one level of a segment."""
+"""Tokens of a segment, all levels together."""
 MOST_AXES = 4
 """Axes of a token grid, without the one of the windows."""
 MOST_STATISTICS = 2**26

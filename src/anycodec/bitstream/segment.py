@@ -98,6 +98,8 @@ def pack_segment(
         raise ValueError(f"tokens of codebooks {tokens.codebook_sizes}, not {coder.codebook_sizes}")
     if len({len(grid) for grid in tokens.grids}) != 1:
         raise ValueError("levels with different numbers of windows")
+    if sum(grid.size for grid in tokens.grids) > limits.MOST_TOKENS:
+        raise ValueError(f"a segment of more than {limits.MOST_TOKENS} tokens")
     fields = FieldWriter()
     for value in (number, segment.start, segment.length, len(tokens)):
         fields.uint(value)
@@ -128,6 +130,8 @@ def unpack_segment(number: int, info: SignalInfo, levels: int, payload: bytes) -
     windows = fields.uint(limits.MOST_TOKENS, "number of windows")
     marks = [fields.position]
     grids = [_read_grid(fields, windows) for _ in range(levels)]
+    if sum(math.prod(shape) for shape, _ in grids) > limits.MOST_TOKENS:
+        raise Damaged(f"a segment of more than {limits.MOST_TOKENS} tokens")
     marks.append(fields.position)
     affine = _read_affine(fields, windows)
     marks.append(fields.position)
