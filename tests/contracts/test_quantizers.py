@@ -94,8 +94,12 @@ def test_commitment_pulls_latents_to_their_codes(kind):
 
 @every_quantizer
 def test_evaluation_changes_nothing(kind):
-    quantizer = build(kind, kmeans_init=True, restart_after=1).eval()
+    quantizer = build(kind, kmeans_init=True, restart_after=1)
+    quantizer(torch.randn(2, DIM, 9))
+    quantizer(torch.randn(2, DIM, 2))
+    quantizer.eval()
     before = snapshot(quantizer)
+    assert before["idle"].max() >= 1, "codes wait for their restart"
     for _ in range(3):
         quantizer(torch.randn(2, DIM, 9))
     after = quantizer.state_dict()
