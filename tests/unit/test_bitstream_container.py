@@ -209,6 +209,14 @@ def test_metadata_with_nan_is_refused(tmp_path):
         writer.add(info, segment)
 
 
+@pytest.mark.parametrize("changes", [{"dtype": ">f4"}, {"dtype": "object"}, {"shape": (3,)}])
+def test_signals_that_could_not_be_read_are_not_written(tmp_path, changes):
+    segment, info = acz.make_segment(np.random.default_rng(0)), acz.make_info(0, **changes)
+    writer = AczWriter(tmp_path / "a.acz", acz.make_header(), acz.make_coder())
+    with writer, pytest.raises(ValueError, match="a signal of"):
+        writer.add(info, segment)
+
+
 def test_strange_file_names_survive(tmp_path):
     name = "r\udcffé\n\x1b[31m.csv"
     file = FileInfo(path=name, format="table", n_signals=0)

@@ -15,7 +15,6 @@ from anycodec.atomic import atomic_path
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.frame import (
-    ANCILLARY,
     PROLOGUE_SIZE,
     SECTION_OVERHEAD,
     TRAILER_SIZE,
@@ -27,11 +26,12 @@ from anycodec.bitstream.frame import (
     write_trailer,
 )
 from anycodec.bitstream.header import Header, pack_header, unpack_header
-from anycodec.bitstream.index import Entry, pack_index, unpack_index
+from anycodec.bitstream.index import Entry, pack_index
 from anycodec.bitstream.limits import INDEXED
-from anycodec.bitstream.segment import PackedSegment, SegmentData, pack_segment, unpack_segment
+from anycodec.bitstream.segment import PackedSegment, SegmentData, pack_segment
 from anycodec.bitstream.signal_info import SignalCoder
 from anycodec.bitstream.totals import Totals, pack_totals, unpack_totals
+from anycodec.bitstream.walk import Walk
 from anycodec.errors import FormatError
 from anycodec.types import SignalInfo
 
@@ -221,7 +221,7 @@ class AczReader:
 
     def records(self) -> Iterator[tuple[SignalInfo, PackedSegment]]:
         """All segments in order with their tokens still coded: needs no codec."""
-        walk = _Walk(len(self.header.codebook_sizes), self._last_index)
+        walk = Walk(len(self.header.codebook_sizes), self._last_index)
         walk.totals.header = self._first - PROLOGUE_SIZE - SECTION_OVERHEAD
         offset = self._first
         while offset < self._frame.end_offset:
@@ -255,56 +255,6 @@ class AczReader:
         except Damaged as error:
             place = what if offset is None else f"{what} at byte {offset}"
             raise FormatError(f"{error} ({place})", where=str(self._path), how=_MEND) from error
-
-
-class _Walk:
-    """Takes the sections of a file in order and checks that they agree with each other."""
-
-    def __init__(self, levels: int, last_index: int) -> None:
-        self.info: SignalInfo | None = None
-        self.totals = Totals()
-        self._levels = levels
-        self._signals = SignalCoder()
-        self._entries: list[Entry] = []
-        self._last_index = 0
-        self._expected_last_index = last_index
-
-    def step(self, section: Section) -> PackedSegment | None:
-        """Take the next section; a segment is handed on."""
-        if section.type == Kind.SEGMENT:
-            return self._segment(section)
-        if section.type == Kind.SIGNAL:
-            number = self.totals.signals
-            self.info = self._signals.unpack(number, section.payload)
-            self._entries.append(Entry(Kind.SIGNAL, section.offset, number))
-            self.totals.add_signal(len(section.payload))
-        elif section.type == Kind.INDEX:
-            self._index(section)
-        elif section.type < ANCILLARY:
-            raise Damaged(f"a section of unknown type {section.type}; a newer anycodec may read it")
-        return None
-
-    def finish(self, totals: Totals) -> None:
-        """All sections were taken; `totals` is what the file claims."""
-        if self._entries or self._last_index != self._expected_last_index:
-            raise Damaged("the index is incomplete")
-        if totals != self.totals:
-            raise Damaged("the totals do not agree with the content")
-
-    def _segment(self, section: Section) -> PackedSegment:
-        if self.info is None:
-            raise Damaged("a segment before the first signal")
-        number = self.totals.signals - 1
-        segment = unpack_segment(number, self.info, self._levels, section.payload)
-        self._entries.append(Entry(Kind.SEGMENT, section.offset, number, segment.start, segment.length))
-        self.totals.add_segment(self.info, segment.length, segment.shapes, segment.sizes)
-        return segment
-
-    def _index(self, section: Section) -> None:
-        if unpack_index(section.payload) != (self._last_index, self._entries):
-            raise Damaged("the index does not agree with the sections before it")
-        self._last_index = section.offset
-        self._entries = []
 
 
 def _open(path: Path) -> BinaryIO:

@@ -40,7 +40,13 @@ class SignalCoder:
         self._first = b""
 
     def pack(self, number: int, info: SignalInfo) -> bytes:
-        """Payload of the section of signal `number`, counted from 0."""
+        """Payload of the section of signal `number`, counted from 0.
+
+        Raises:
+            ValueError: a type of values or metadata that the format can't hold.
+        """
+        if info.dtype not in DTYPES or len(info.shape) != len(info.axes):
+            raise ValueError(f"a signal of {info.dtype} values, axes {info.axes} and shape {info.shape}")
         fields = FieldWriter()
         fields.uint(number)
         document = _to_json(info)

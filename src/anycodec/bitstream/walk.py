@@ -1,0 +1,79 @@
+"""Reading all sections of a file in order."""
+
+from __future__ import annotations
+
+from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.frame import ANCILLARY, Kind, Section
+from anycodec.bitstream.index import Entry, unpack_index
+from anycodec.bitstream.limits import INDEXED
+from anycodec.bitstream.segment import PackedSegment, unpack_segment
+from anycodec.bitstream.signal_info import SignalCoder
+from anycodec.bitstream.totals import Totals
+from anycodec.types import SignalInfo
+
+
+class Walk:
+    """Takes the sections of a file in order and checks that they agree with each other.
+
+    Args:
+        levels: token grids a segment.
+        last_index: offset of the last INDEX section, as the END section says.
+
+    Attributes:
+        info: the signal of the last segment.
+        totals: sums over what was taken.
+
+    Raises:
+        Damaged: by every method.
+    """
+
+    def __init__(self, levels: int, last_index: int) -> None:
+        self.info: SignalInfo | None = None
+        self.totals = Totals()
+        self._levels = levels
+        self._signals = SignalCoder()
+        self._entries: list[Entry] = []
+        self._last_index = 0
+        self._expected_last_index = last_index
+
+    def step(self, section: Section) -> PackedSegment | None:
+        """Take the next section; a segment is handed on."""
+        if section.type == Kind.SEGMENT:
+            return self._segment(section)
+        if section.type == Kind.SIGNAL:
+            number = self.totals.signals
+            self.info = self._signals.unpack(number, section.payload)
+            self._note(Entry(Kind.SIGNAL, section.offset, number))
+            self.totals.add_signal(len(section.payload))
+        elif section.type == Kind.INDEX:
+            self._index(section)
+        elif section.type < ANCILLARY:
+            raise Damaged(f"a section of unknown type {section.type}; a newer anycodec may read it")
+        return None
+
+    def finish(self, totals: Totals) -> None:
+        """All sections were taken; `totals` is what the file claims."""
+        if self._entries or self._last_index != self._expected_last_index:
+            raise Damaged("the index is incomplete")
+        if totals != self.totals:
+            raise Damaged("the totals do not agree with the content")
+
+    def _segment(self, section: Section) -> PackedSegment:
+        if self.info is None:
+            raise Damaged("a segment before the first signal")
+        number = self.totals.signals - 1
+        segment = unpack_segment(number, self.info, self._levels, section.payload)
+        self._note(Entry(Kind.SEGMENT, section.offset, number, segment.start, segment.length))
+        self.totals.add_segment(self.info, segment.length, segment.shapes, segment.sizes)
+        return segment
+
+    def _note(self, entry: Entry) -> None:
+        if len(self._entries) == INDEXED:
+            raise Damaged(f"no index after {INDEXED} sections")
+        self._entries.append(entry)
+
+    def _index(self, section: Section) -> None:
+        if unpack_index(section.payload) != (self._last_index, self._entries):
+            raise Damaged("the index does not agree with the sections before it")
+        self._last_index = section.offset
+        self._entries = []
