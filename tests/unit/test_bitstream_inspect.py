@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from anycodec.bitstream.container import AczReader, AczWriter
+from anycodec.bitstream.container import AczReader, AczWriter, SegmentData
 from anycodec.checkpoint import RunDirectory, write_arrays
 from anycodec.config.codec import SimVqganSpec
 from anycodec.config.data import ArraySource, Window1d
 from anycodec.config.run import RunSpec
 from anycodec.errors import DataError, FormatError, RunError
-from anycodec.types import FileInfo
+from anycodec.types import FileInfo, Tokens
 from anycodec.workflows import inspect
 
 
@@ -50,6 +50,19 @@ def test_acz_file(tmp_path, show):
         )
     assert rows["total"].split()[0] == f"{size:,}"
     assert rows["total"].split()[-1] == f"{8 * size / 384:.4f}"
+
+
+def test_acz_file_of_a_picture(tmp_path, show):
+    path = tmp_path / "a.acz"
+    picture = acz.make_info(0, id="", axes="HWC", shape=(20, 30, 3), dtype="uint8", rate=None)
+    segment = SegmentData(start=0, length=1, tokens=Tokens((np.zeros((1, 4, 6), np.int64),), (64,)))
+    with AczWriter(path, acz.make_header(), acz.make_coder()) as writer:
+        writer.add(picture, segment)
+    size = path.stat().st_size
+    rows = show(path)
+    assert rows["pictures"] == "1 (1,800 values)"
+    assert rows["rate a pixel"] == f"{8 * size / 600:.4g} bits/pixel"
+    assert rows["rate"].startswith(f"{8 * size / 1800:.4g} bits/value")
 
 
 def test_damage_is_found_without_the_codec(tmp_path):

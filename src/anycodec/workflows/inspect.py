@@ -96,7 +96,7 @@ def _rate_rows(size: int, totals: Totals, codebook_sizes: tuple[int, ...]) -> Ro
     per_value = 8 * size / totals.values
     yield "rate", f"{per_value:.4g} bits/{_value_name(totals)} with all side information"
     if totals.pixels:
-        yield "", f"{8 * size / totals.pixels:.4g} bits/pixel"
+        yield "rate a pixel", f"{8 * size / totals.pixels:.4g} bits/pixel"
     native = 8 * totals.native_bytes / totals.values
     yield "ratio", f"{totals.native_bytes / size:.4g} : 1 against {native:g}-bit values as they are"
     if totals.tokens:
@@ -272,9 +272,7 @@ def _settings(settings: object) -> str:
 
 def _print_rows(title: str, rows: Rows) -> None:
     """A table of names and texts. Texts can come from foreign files: no markup, no control characters."""
-    table = Table(
-        title=_plain(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
-    )
+    table = Table(title=_plain(title), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows:
