@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -124,9 +125,7 @@ class RunDirectory:
         Raises:
             RunError: the run has no finished checkpoint.
         """
-        spec = self.spec()
-        decisive = spec.model_dump_json(include={"codec": True, "data": {"type", "normalizer", "window"}})
-        digest = hashlib.sha256(decisive.encode())
+        digest = hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode())
         for path in (self.weights, self.statistics):
             if not path.is_file():
                 raise RunError(
@@ -138,6 +137,13 @@ class RunDirectory:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
         return digest.hexdigest()
+
+    def _decisive(self) -> dict[str, Any]:
+        """The settings as they were stored: a later version's new defaults must not change them."""
+        self.spec()
+        stored = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        data = stored["data"]
+        return {"codec": stored["codec"], **{key: data.get(key) for key in ("type", "normalizer", "window")}}
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -56,7 +56,7 @@ def plan_outputs(
     plan: list[tuple[Path, Path]] = []
     skipped: list[Skipped] = []
     for given in inputs:
-        found = discover(given, pipeline.source)
+        found = discover(given, pipeline.given_files)
         skipped += found.skipped
         base = given if given.is_dir() else given.parent
         for path in found.files:

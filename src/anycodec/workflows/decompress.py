@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from anycodec.bitstream.container import AczReader, Header
+from anycodec.bitstream.container import AczReader, Header, SegmentData
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import VideoSource
 from anycodec.errors import FormatError, RunError
 from anycodec.io.base import Format
 from anycodec.io.formats import get_format
-from anycodec.types import FileInfo, Signal, Skipped
+from anycodec.types import FileInfo, Signal, SignalInfo, Skipped
 from anycodec.workflows.compress import refuse_existing
 from anycodec.workflows.console import out as console
 from anycodec.workflows.pipeline import Coded, Pipeline
@@ -83,9 +83,25 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
 def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file, decoded, in order."""
     for info, segment in reader.segments(pipeline.coder):
+        _check_windows(reader, pipeline, info, segment)
         coded = Coded(segment.tokens, segment.affine)
         signal = pipeline.decode(coded, info, segment.start, segment.length)
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
+
+
+def _check_windows(reader: AczReader, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
+    """A well-formed file can still lie about its windows."""
+    windows = pipeline.windower.count(pipeline.shape(info, segment.length))
+    grid = tuple(
+        size // step for size, step in zip(pipeline.windower.size, pipeline.spec.codec.stride, strict=True)
+    )
+    if any(level.shape != (windows, *grid) for level in segment.tokens.grids):
+        found = [list(level.shape) for level in segment.tokens.grids]
+        raise FormatError(
+            f"a segment of {segment.length} has tokens {found}, its codec makes {[windows, *grid]}",
+            where=f"{reader.header.source_name}, signal {info.id!r} from {segment.start}",
+            how="compress the original again",
+        )
 
 
 def _pipeline(path: Path, run: Path | None, device: str, loaded: dict[Path, Pipeline]) -> Pipeline:

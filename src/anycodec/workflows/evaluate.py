@@ -76,7 +76,7 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
             how="give readable files, or train with a test share",
         )
     result = codec.result()
-    baseline = _fit_baseline(pipeline, train, result)
+    baseline = _fit_baseline(pipeline, train, codec.token_rate())
     yardstick: Result | None = None
     if baseline is not None:
         measure = BaselineMeasure(pipeline, baseline)
@@ -165,7 +165,7 @@ def _plan(
         return [(Path(path), list(pieces)) for path, pieces in grouped], data.train
     stretches: Stretches = []
     for path in inputs:
-        found = discover(path, pipeline.source)
+        found = discover(path, pipeline.given_files)
         skipped += found.skipped
         stretches += [(file, None) for file in found.files]
     try:
@@ -194,12 +194,11 @@ def _piece(pipeline: Pipeline, reader: Reader, piece: Piece) -> Iterator[Signal]
         yield reader.fetch(piece.signal, start, min(start + block, piece.stop))
 
 
-def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, codec: Result) -> PatchKMeans | None:
+def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, token_rate: float) -> PatchKMeans | None:
     if train is None:
         return None
     order = train.epoch_order(0)
     windows = collect((train.item(0, int(index)) for index in order), BASELINE_VALUES)
-    token_rate = codec.rate.split()["tokens"]
     return fit_at_rate(windows, token_rate, pipeline.spec.seed)
 
 

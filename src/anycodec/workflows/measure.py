@@ -93,6 +93,7 @@ class CodecMeasure:
         self.tokens = TokenCounts(pipeline.codec.codebook_sizes)
         self.sizes: Counter[str] = Counter()
         self.values = self.pixels = self.source_bytes = self.files = self.stretches = 0
+        self.window_values = 0
         self.encode_seconds = self.decode_seconds = 0.0
 
     def run(self, parts: Iterable[Part]) -> None:
@@ -127,6 +128,7 @@ class CodecMeasure:
         self.encode_seconds += middle - begin
         self.decode_seconds += time.perf_counter() - middle
         self.tokens.update(tokens)
+        self.window_values += prepared.windows.size
         affine = prepared.affine if pipeline.stores_statistics else None
         segment = SegmentData(
             start=signal.start, length=signal.length, tokens=tokens, affine=affine,
@@ -157,6 +159,10 @@ class CodecMeasure:
             pixels=self.pixels or None,
             source_bytes=self.source_bytes,
         )
+
+    def token_rate(self) -> float:
+        """Bits of tokens a value of the windows, the padding of the last ones counted."""
+        return 8 * self.sizes["tokens"] / self.window_values
 
     def result(self) -> Result:
         spec = self.pipeline.spec

@@ -93,6 +93,11 @@ class Pipeline:
     def source(self) -> DataSpec:
         return self.spec.data
 
+    @property
+    def given_files(self) -> DataSpec:
+        """The source for files that a user names: what training left out does not matter then."""
+        return self.source.model_copy(update={"exclude": ()})
+
     def prepare(self, signal: Signal) -> Prepared:
         """Cut and normalise a segment.
 

@@ -66,8 +66,8 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     run.update_manifest(training=_summary(spec, result))
     if not quiet:
         console.print(
-            f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, {result.steps} steps, "
-            f"waiting for data {result.data_wait:.1%} of the time"
+            f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, "
+            f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time"
         )
         console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
     return result
