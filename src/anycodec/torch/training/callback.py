@@ -81,7 +81,7 @@ class StepCallback(pl.Callback):
 
     def _restore(self, trainer: pl.Trainer, module: CodecTraining, state: dict[str, Any]) -> None:
         trainer.optimizers[0].load_state_dict(state["optimizer"])
-        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+        module.set_schedule(trainer, self.progress.step)
         if state["scaler"]:
             trainer.precision_plugin.load_state_dict(state["scaler"])
         if self.ema is not None and state["ema"]:
@@ -199,7 +199,6 @@ class StepCallback(pl.Callback):
             "stale": self.progress.stale,
             "codec": module.codec.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
-            "schedule": {"last_epoch": self.progress.step, "_step_count": self.progress.step + 1},
             "scaler": trainer.precision_plugin.state_dict(),
             "ema": self.ema.state_dict() if self.ema else {},
             "random": random_state(),

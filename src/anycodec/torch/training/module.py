@@ -42,6 +42,13 @@ class CodecTraining(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule_factor(self.spec))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def set_schedule(self, trainer: pl.Trainer, step: int) -> None:
+        """Put the learning rate where it is after `step` updates: it depends on nothing else."""
+        scheduler = trainer.lr_scheduler_configs[0].scheduler
+        scheduler.last_epoch = step
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.spec.optimizer.lr * schedule_factor(self.spec)(step)
+
     def training_step(self, batch: Tensor, _: int) -> Tensor:
         output = self.codec(batch)
         terms = self.terms(output.reconstruction, batch) | output.losses
