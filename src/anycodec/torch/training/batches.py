@@ -56,6 +56,8 @@ def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers:
         batch_sampler=batches,
         collate_fn=_collate,
         num_workers=workers,
+        # a forked worker can inherit a lock that a thread of pyarrow, PyAV or OpenMP held, and wait for ever
+        multiprocessing_context="spawn" if workers else None,
         prefetch_factor=source.prefetch if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),
@@ -72,7 +74,7 @@ class TrainBatches:
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Tensor]:
-        self._windows.close()  # decoders that are open here would not survive the fork of the workers
+        self._windows.close()  # what was read here to check the data would only take memory
         batches = iter(self._loader)
         next_batch = next(batches)  # the start of the workers is not a wait of the loop
         while True:

@@ -1,0 +1,224 @@
+"""Training as a whole: interruption and resumption, stop signals, refusals."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from anycodec.checkpoint import RunDirectory
+from anycodec.errors import ConfigError, ResourceError, RunError
+from anycodec.workflows import samples
+from anycodec.workflows.train import run as train
+
+CONFIG = """\
+name: tiny
+data: {type: pod5, window: {samples: 96}, workers: 1}
+codec:
+  type: simvqgan
+  base_channels: 8
+  stem_stride: 4
+  channels: [8]
+  strides: [2]
+  latent_channels: 8
+  norm_groups: 4
+  patch_skip: true
+  quantizer: {type: ema, codebook_size: 16, restart_after: 5, kmeans_after: 3}
+train:
+  steps: 60
+  batch_size: 4
+  accumulate: 2
+  ema: 0.9
+  val_every: 10
+  val_batches: 2
+  checkpoint_every: 7
+  log_every: 1
+  threads: 1
+  schedule: {type: cosine, warmup: 10}
+"""
+
+
+@pytest.fixture(scope="module")
+def reads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reads") / "data"
+    samples.run("nanopore", folder, seed=1, size="small")
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def command(config: Path, reads: Path) -> list[str]:
+    return [sys.executable, "-m", "anycodec", "train", str(config), f"data.root={reads}", "--quiet"]
+
+
+def start(command: list[str], run: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*command, "--out", str(run), *more], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with RunDirectory(run).metrics.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        metrics = RunDirectory(run).metrics
+        written = rows(run) if metrics.is_file() else []
+        if written and written[-1]["step"] and int(written[-1]["step"]) >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"step {step} not reached: {process.stderr.read() if process.stderr else ''}")
+
+
+def flat(tree: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{name}.{key}").items()}
+    if isinstance(tree, list | tuple):
+        return {k: v for i, value in enumerate(tree) for k, v in flat(value, f"{name}[{i}]").items()}
+    return {name: tree}
+
+
+def test_a_killed_run_resumes_to_the_same_weights(command: list[str], tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(command, whole).wait() == 0
+    killed = start(command, cut)
+    wait_for_step(killed, cut, 25)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not RunDirectory(cut).statistics.exists()
+    assert start(command, cut, "--resume").wait() == 0
+
+    for name in ("weights.safetensors", "statistics.safetensors"):
+        assert (whole / name).read_bytes() == (cut / name).read_bytes()
+    first, second = (flat(torch.load(run / "resume" / "state.pt", weights_only=True)) for run in (whole, cut))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(second[name])), name
+    untimed = [
+        [{k: v for k, v in r.items() if k != "samples_per_second"} for r in rows(x)] for x in (whole, cut)
+    ]
+    assert untimed[0] == untimed[1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_signal_leaves_a_checkpoint(
+    command: list[str], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    run = tmp_path / "run"
+    process = start(command, run, "--steps", "100000")
+    wait_for_step(process, run, 5)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    state = torch.load(run / "resume" / "state.pt", weights_only=True)
+    assert state["step"] >= int(rows(run)[-1]["step"])
+
+
+def test_cosine_with_warm_up_reaches_its_ends(config: Path, reads: Path, tmp_path: Path) -> None:
+    train(config, [f"data.root={reads}", "train.steps=30", "data.workers=0"], tmp_path / "run", False, True)
+    rate = {int(r["step"]): float(r["lr"]) for r in rows(tmp_path / "run") if r["lr"]}
+    # logged after the scheduler moved on: the row of step s holds the rate of update s + 1
+    assert rate[4] == pytest.approx(3e-4 * 5 / 10, rel=1e-5)
+    assert max(rate.values()) == pytest.approx(3e-4, rel=1e-5)
+    assert rate[29] == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_the_best_weights_are_kept(config: Path, reads: Path, tmp_path: Path) -> None:
+    overrides = [f"data.root={reads}", "train.best.metric=val/mse", "train.best.mode=min", "data.workers=0"]
+    train(config, overrides, tmp_path / "run", False, True)
+    values = [float(r["val/mse"]) for r in rows(tmp_path / "run") if r["val/mse"]]
+    manifest = RunDirectory(tmp_path / "run").read_manifest()
+    assert len(values) == 6
+    assert manifest["training"]["best"]["value"] == pytest.approx(min(values), rel=1e-4)
+    assert values[-1] < values[0]
+
+
+def test_early_stop(config: Path, reads: Path, tmp_path: Path) -> None:
+    overrides = [f"data.root={reads}", "train.early_stop.patience=1", "train.early_stop.min_delta=1000"]
+    train(config, [*overrides, "data.workers=0"], tmp_path / "run", False, True)
+    assert RunDirectory(tmp_path / "run").read_manifest()["training"]["steps"] == 20
+
+
+def test_a_second_run_into_a_folder_is_refused(config: Path, reads: Path, tmp_path: Path) -> None:
+    overrides = [f"data.root={reads}", "train.steps=2", "data.workers=0"]
+    train(config, overrides, tmp_path / "run", False, True)
+    before = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    with pytest.raises(RunError, match="already holds a run"):
+        train(config, overrides, tmp_path / "run", False, True)
+    with pytest.raises(RunError, match=r"codec.latent_channels was 8, now 9"):
+        train(config, [*overrides, "codec.latent_channels=9"], tmp_path / "run", True, True)
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones(config: Path, reads: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"val/sharpness[\s\S]*val/snr"):
+        train(config, [f"data.root={reads}", "train.best.metric=val/sharpness"], tmp_path / "r", False, True)
+
+
+def test_half_precision_needs_a_gpu(config: Path, reads: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        overrides = [f"data.root={reads}", "train.precision=fp16", "train.device=cpu"]
+        train(config, overrides, tmp_path / "r", False, True)
+
+
+def test_divergence_names_the_term_and_keeps_the_checkpoint(
+    config: Path, reads: Path, tmp_path: Path
+) -> None:
+    overrides = [f"data.root={reads}", "data.workers=0", "train.clip=null", "train.ema=null"]
+    train(config, [*overrides, "train.steps=7"], tmp_path / "run", False, True)
+    with pytest.raises(RunError, match=r"diverged at step \d+: .*mse"):
+        train(
+            config, [*overrides, "train.steps=400", "train.optimizer.lr=1e30", "train.schedule.type=constant"],
+            tmp_path / "other", False, True,
+        )  # fmt: skip
+    assert torch.load(tmp_path / "run" / "resume" / "state.pt", weights_only=True)["step"] == 7
+
+
+def test_a_batch_that_does_not_fit_says_what_to_lower(
+    config: Path, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anycodec.torch.codecs.simvqgan import Encoder1d
+
+    def refuse(self: Encoder1d, x: torch.Tensor) -> torch.Tensor:
+        return torch.empty(2**60, dtype=torch.float32)  # what the allocator says of a real batch
+
+    monkeypatch.setattr(Encoder1d, "forward", refuse)
+    with pytest.raises(ResourceError, match=r"out of memory[\s\S]*train.batch_size 4"):
+        train(config, [f"data.root={reads}", "data.workers=0"], tmp_path / "run", False, True)
+
+
+def test_weights_and_biases_need_a_key(
+    config: Path, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    from anycodec.errors import UserError
+
+    with pytest.raises(UserError, match="WANDB_API_KEY"):
+        train(config, [f"data.root={reads}", "train.wandb={}"], tmp_path / "run", False, True)
+
+
+def test_statistics_hold_the_training_tokens(config: Path, reads: Path, tmp_path: Path) -> None:
+    train(config, [f"data.root={reads}", "train.steps=5", "data.workers=0"], tmp_path / "run", False, True)
+    run = RunDirectory(tmp_path / "run")
+    counts = run.read_statistics()["token_counts.0"]
+    windows = run.read_manifest()["data"]["counts"]["train_windows"]
+    assert counts.shape == (16,)
+    assert counts.dtype == np.int64
+    assert counts.sum() == windows * 96 // 8
