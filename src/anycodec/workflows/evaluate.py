@@ -8,6 +8,7 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from anycodec import __version__
@@ -76,7 +77,7 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
             how="give readable files, or train with a test share",
         )
     result = codec.result()
-    baseline = _fit_baseline(pipeline, train, codec.token_rate())
+    baseline = _fit_baseline(pipeline, train, codec)
     yardstick: Result | None = None
     if baseline is not None:
         measure = BaselineMeasure(pipeline, baseline)
@@ -194,12 +195,13 @@ def _piece(pipeline: Pipeline, reader: Reader, piece: Piece) -> Iterator[Signal]
         yield reader.fetch(piece.signal, start, min(start + block, piece.stop))
 
 
-def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, token_rate: float) -> PatchKMeans | None:
+def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, codec: CodecMeasure) -> PatchKMeans | None:
     if train is None:
         return None
     order = train.epoch_order(0)
     windows = collect((train.item(0, int(index)) for index in order), BASELINE_VALUES)
-    return fit_at_rate(windows, token_rate, pipeline.spec.seed)
+    evaluated = np.concatenate(codec.sample)
+    return fit_at_rate(windows, codec.token_rate(), pipeline.spec.seed, evaluated=evaluated)
 
 
 def _spread(pipeline: Pipeline, stretches: Stretches) -> Iterator[Part]:

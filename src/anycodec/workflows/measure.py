@@ -27,6 +27,10 @@ from anycodec.workflows.compress import make_header
 from anycodec.workflows.pipeline import Pipeline, Prepared
 
 
+SAMPLE_VALUES = 2**21
+"""Values of evaluated windows that are kept to match the baseline's rate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A segment to evaluate on.
@@ -94,6 +98,7 @@ class CodecMeasure:
         self.sizes: Counter[str] = Counter()
         self.values = self.pixels = self.source_bytes = self.files = self.stretches = 0
         self.window_values = 0
+        self.sample: list[Windows] = []
         self.encode_seconds = self.decode_seconds = 0.0
 
     def run(self, parts: Iterable[Part]) -> None:
@@ -129,6 +134,8 @@ class CodecMeasure:
         self.decode_seconds += time.perf_counter() - middle
         self.tokens.update(tokens)
         self.window_values += prepared.windows.size
+        if sum(part.size for part in self.sample) < SAMPLE_VALUES:
+            self.sample.append(prepared.windows)
         affine = prepared.affine if pipeline.stores_statistics else None
         segment = SegmentData(
             start=signal.start, length=signal.length, tokens=tokens, affine=affine,
