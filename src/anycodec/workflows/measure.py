@@ -26,7 +26,6 @@ from anycodec.types import FileInfo, Signal
 from anycodec.workflows.compress import make_header
 from anycodec.workflows.pipeline import Pipeline, Prepared
 
-
 SAMPLE_VALUES = 2**21
 """Values of evaluated windows that are kept to match the baseline's rate."""
 
