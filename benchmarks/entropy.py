@@ -20,11 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import common
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+import common
 from anycodec.bitstream.entropy import AdaptiveCoder
 
 SIZES = (256, 4096, 16384)
