@@ -31,7 +31,7 @@ READ = 100_000
 READS = 44
 """1x of many reads: 4.4 M samples, a full batch of the writer (2^22 samples)."""
 FRAMES = 64
-SIZE = (90, 160)
+SIZE = (64, 64)
 COLUMNS = 8
 CHUNK_ROWS = 2**15
 
