@@ -17,13 +17,15 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
-from anycodec.engine import CodecRuntime, TrainingJob, TrainingResult, TrainingWindows, get_engine
+from anycodec.engine import CodecRuntime, TrainingJob, TrainingResult, TrainingWindows, Windows, get_engine
 from anycodec.errors import RunError
 from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.workflows.console import out as console
 
 TOKEN_STATISTICS_VALUES = 2**24
 """Scalar values of the training split whose tokens give the entropy coder its starting counts."""
+CHUNK_VALUES = 2**18
+"""Scalar values that are encoded in one call."""
 
 # what may change when a run is continued: how long and how it is watched, not what it learns
 _FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
@@ -85,13 +87,19 @@ def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
 def token_counts(codec: CodecRuntime, windows: TrainingWindows) -> tuple[Counts, ...]:
     """How often each code occurs on training windows, one int64 table a level."""
     counts = TokenCounts(codec.codebook_sizes)
-    values = 0
+    pending: list[Windows] = []
+    done = held = 0
     for index in windows.epoch_order(0):
         window = windows.item(0, int(index))
-        counts.update(codec.encode(window))
-        values += window.size
-        if values >= TOKEN_STATISTICS_VALUES:
+        pending.append(window)
+        held += window.size
+        if held >= CHUNK_VALUES or done + held >= TOKEN_STATISTICS_VALUES:
+            counts.update(codec.encode(np.concatenate(pending)))
+            pending, done, held = [], done + held, 0
+        if done >= TOKEN_STATISTICS_VALUES:
             break
+    if pending:
+        counts.update(codec.encode(np.concatenate(pending)))
     return counts.counts
 
 

@@ -5,8 +5,11 @@ The order of batches is a pure function of (seed, step), so that a resumed run s
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -18,17 +21,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from anycodec.config.data import SourceSpec
 from anycodec.data.sampler import BatchSampler
 from anycodec.engine import TrainingWindows
+from anycodec.errors import ResourceError, UserError
 
 Key = tuple[int, int]
 """(epoch, index) of an item."""
 
 
-class _Items(Dataset[NDArray[np.float32]]):
+Item = NDArray[np.float32] | UserError
+
+
+class _Items(Dataset[Item]):
+    """Items by key. An error travels as a value: torch would wrap it in a worker's traceback."""
+
     def __init__(self, windows: TrainingWindows) -> None:
         self.windows = windows
 
-    def __getitem__(self, key: Key) -> NDArray[np.float32]:
-        return self.windows.item(*key)
+    def __getitem__(self, key: Key) -> Item:
+        try:
+            return self.windows.item(*key)
+        except UserError as error:
+            return error
 
 
 class _Steps(Sampler[list[Key]]):
@@ -45,8 +57,49 @@ class _Steps(Sampler[list[Key]]):
             step += 1
 
 
-def _collate(items: Sequence[NDArray[np.float32]]) -> Tensor:
-    return torch.from_numpy(np.concatenate(items))
+def _collate(items: Sequence[Item]) -> Tensor | UserError:
+    windows = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        windows.append(item)
+    return torch.from_numpy(np.concatenate(windows))
+
+
+def _next(batches: Iterator[Tensor | UserError]) -> Tensor:
+    """The next batch.
+
+    Raises:
+        UserError: what a worker met.
+        ResourceError: a worker was killed.
+    """
+    try:
+        batch = next(batches)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ResourceError(
+            "a process that prepares batches was killed, probably for want of memory",
+            where="data.workers",
+            how="lower data.workers, data.prefetch or train.batch_size",
+        ) from error
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Processes that start here never see Ctrl-C or SIGTERM, which may go to the whole process group.
+
+    They inherit the mask; the trainer gets what arrived meanwhile, and its workers end with it.
+    """
+    resource_tracker.ensure_running()  # its own start would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers: int) -> DataLoader[Any]:
@@ -75,12 +128,13 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         self._windows.close()  # what was read here to check the data would only take memory
-        batches = iter(self._loader)
-        next_batch = next(batches)  # the start of the workers is not a wait of the loop
+        with _signals_held():
+            batches = iter(self._loader)
+        next_batch = _next(batches)  # the start of the workers is not a wait of the loop
         while True:
             yield next_batch
             begin = time.perf_counter()
-            next_batch = next(batches)
+            next_batch = _next(batches)
             self.waited += time.perf_counter() - begin
 
 
@@ -91,4 +145,7 @@ def validation_batches(
     wanted = min(len(windows), batch_size * count)
     indices = np.linspace(0, len(windows) - 1, wanted).round().astype(int).tolist()
     batches = [[(0, index) for index in indices[i : i + batch_size]] for i in range(0, wanted, batch_size)]
-    return list(_loader(windows, batches, source, 0))
+    loaded = iter(_loader(windows, batches, source, 0))
+    read = [_next(loaded) for _ in batches]
+    windows.close()
+    return read

@@ -13,7 +13,7 @@ from torch import Tensor
 from anycodec.config.run import RunSpec
 from anycodec.torch.training.csvlog import CsvLog
 from anycodec.torch.training.ema import Ema
-from anycodec.torch.training.module import CodecTraining
+from anycodec.torch.training.module import CodecTraining, require_finite
 from anycodec.torch.training.progress import ProgressBar
 from anycodec.torch.training.state import Progress, random_state, set_random_state
 from anycodec.torch.training.stop import StopRequest
@@ -116,12 +116,13 @@ class StepCallback(pl.Callback):
             self._validate(trainer, module, step)
         stopping = self.stop.number is not None or trainer.should_stop
         if step % self.train.checkpoint_every == 0 or last or stopping:
+            module.check_finite()
             self.save(self._state(trainer, module))
         if self.stop.number is not None:
             trainer.should_stop = True
 
     def _log(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
-        module.check_finite()
+        require_finite(module.last, step)
         figures = {f"train/{name}": float(value) for name, value in module.last.items()}
         figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         figures["samples_per_second"] = self.rate()
@@ -141,23 +142,34 @@ class StepCallback(pl.Callback):
         with trainer.precision_plugin.forward_context():
             figures = validate(module, self.val)
         self._record(trainer, step, figures)
-        best, early = self.train.best, self.train.early_stop
-        value = figures[best.metric]
-        sign = 1 if best.mode == "max" else -1
-        margin = early.min_delta if early else 0.0
-        previous = self.progress.best
-        improved = previous is None or sign * (value - previous) > margin
-        if improved:
-            self.progress.best, self.progress.stale = value, 0
+        require_finite(figures, step)
+        value = figures[self.train.best.metric]
+        best = self._better(value, self.progress.best)
+        if best:
+            self.progress.best = value
             self.keep_best(module)
+        self._report(step, figures, best)
+        self._count_stale(value)
+        if self.exhausted:
+            self.bar.line(f"no better {self.train.best.metric} lately: stopping early at step {step}")
+            trainer.should_stop = True
+
+    def _better(self, value: float, than: float | None, margin: float = 0.0) -> bool:
+        sign = 1 if self.train.best.mode == "max" else -1
+        return than is None or sign * (value - than) > margin
+
+    def _count_stale(self, value: float) -> None:
+        early = self.train.early_stop
+        if self._better(value, self.progress.reference, early.min_delta if early else 0.0):
+            self.progress.reference, self.progress.stale = value, 0
         else:
             self.progress.stale += 1
-        self._report(step, figures, improved)
-        if early and self.progress.stale >= early.patience:
-            self.bar.line(
-                f"no better {best.metric} in {early.patience} validations: stopping early at step {step}"
-            )
-            trainer.should_stop = True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether early stopping has ended, or would have ended, the training."""
+        early = self.train.early_stop
+        return early is not None and self.progress.stale >= early.patience
 
     def _report(self, step: int, figures: Mapping[str, float], improved: bool) -> None:
         text = (
@@ -196,6 +208,7 @@ class StepCallback(pl.Callback):
         return {
             "step": self.progress.step,
             "best": self.progress.best,
+            "reference": self.progress.reference,
             "stale": self.progress.stale,
             "codec": module.codec.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,13 @@ def train(job: TrainingJob) -> TrainingResult:
     _check(spec, device)
     torch.set_num_threads(train_spec.threads or os.cpu_count() or 1)
     torch.manual_seed(spec.seed)
-    codec = make_codec(spec.codec, job.in_channels)
+    with out_of_memory("codec", "lower the codec's widths"):
+        codec = make_codec(spec.codec, job.in_channels)
     resumed = load_state(job.run) if job.resume else None
     progress = Progress()
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
-        progress = Progress(resumed["step"], resumed["best"], resumed["stale"])
+        progress = Progress(**{key: resumed[key] for key in ("step", "best", "reference", "stale")})
     weights = {name: term.weight for name, term in spec.losses.items()}
     module = CodecTraining(codec, make_losses(spec.losses), weights, train_spec)
     batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
@@ -69,11 +70,11 @@ def train(job: TrainingJob) -> TrainingResult:
         save=lambda state: save_state(job.run, state),
         resumed=resumed,
     )
-    if progress.step < train_spec.steps:
+    if progress.step < train_spec.steps and not callback.exhausted:
         trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
-        with _quiet_lightning(), out_of_memory(where, how):
+        with _quiet_lightning(), out_of_memory(where, how), closing(job.train):
             trainer.fit(module, batches)
     if stop.number is not None:
         raise Terminated(stop.number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -69,14 +70,28 @@ class CodecTraining(pl.LightningModule):
         self.steps_done += 1
 
     def check_finite(self) -> None:
-        """Raise if a term of the last step is not a number.
+        """Raise if a term of the last step or a weight after it is not a number.
 
         Raises:
-            RunError: names the term; the last good checkpoint stays.
+            RunError: names them; the last good checkpoint stays.
         """
-        broken = [name for name, value in self.last.items() if not bool(torch.isfinite(value).all())]
-        if broken:
-            raise RunError(
-                f"the training diverged at step {self.steps_done}: {', '.join(broken)} is not finite",
-                how="start again with a lower train.optimizer.lr, a smaller train.clip or fp32",
-            )
+        require_finite(self.last, self.steps_done)
+        require_finite({f"weight {k}": v for k, v in self.codec.named_parameters()}, self.steps_done)
+
+
+def require_finite(figures: Mapping[str, Tensor | float], step: int) -> None:
+    """Raise if a figure or tensor is not finite.
+
+    Raises:
+        RunError: names them.
+    """
+    broken = [
+        name for name, value in figures.items() if not bool(torch.isfinite(torch.as_tensor(value)).all())
+    ]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise RunError(
+            f"the training diverged at step {step}: not finite: {', '.join(broken[:3])}{more}",
+            how="start again with a lower train.optimizer.lr, a smaller train.clip or fp32; "
+            "the last checkpoint before it is kept",
+        )

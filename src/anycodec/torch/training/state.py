@@ -26,11 +26,13 @@ class Progress:
     Attributes:
         step: optimizer steps done.
         best: best value of the chosen metric so far, None before the first validation.
-        stale: validations since then.
+        reference: the value that the next has to beat by `early_stop.min_delta`.
+        stale: validations since it was reached.
     """
 
     step: int = 0
     best: float | None = None
+    reference: float | None = None
     stale: int = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -22,7 +23,9 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Install the handlers (main thread only)."""
+        """Install the handlers; Python allows it in the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._remember)
 
