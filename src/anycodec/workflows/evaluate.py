@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from importlib import metadata
 from itertools import count, groupby
 from pathlib import Path
@@ -84,7 +85,8 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
         measure.run(track(parts(pipeline, stretches, []), total, "baseline"))
         yardstick = measure.result(result.rate)
     examples = [example(pipeline, baseline, part) for part in _spread(pipeline, stretches)]
-    first = next(parts(pipeline, stretches, []))
+    first = _first(pipeline, stretches)
+    assert first is not None
     evaluation = Evaluation(
         title=pipeline.spec.name,
         kind=_KINDS[first.signal.info.axes],
@@ -115,7 +117,7 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in found.items()}
 
 
-def parts(pipeline: Pipeline, stretches: Stretches, skipped: list[Skipped]) -> Iterator[Part]:
+def parts(pipeline: Pipeline, stretches: Stretches, skipped: list[Skipped]) -> Generator[Part, None, None]:
     """Segments of all stretches in order; unreadable files are noted in `skipped`."""
     number = count()
     for path, pieces in stretches:
@@ -199,7 +201,8 @@ def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, codec: CodecM
     if train is None:
         return None
     order = train.epoch_order(0)
-    windows = collect((train.item(0, int(index)) for index in order), BASELINE_VALUES)
+    with closing(train):
+        windows = collect((train.item(0, int(index)) for index in order), BASELINE_VALUES)
     evaluated = np.concatenate(codec.sample)
     return fit_at_rate(windows, codec.token_rate(), pipeline.spec.seed, evaluated=evaluated)
 
@@ -208,9 +211,14 @@ def _spread(pipeline: Pipeline, stretches: Stretches) -> Iterator[Part]:
     """A segment from the beginning, the middle and the end of the files."""
     chosen = sorted({0, len(stretches) // 2, len(stretches) - 1})[:EXAMPLES]
     for index in chosen:
-        found = next(parts(pipeline, [stretches[index]], []), None)
+        found = _first(pipeline, [stretches[index]])
         if found is not None:
             yield found
+
+
+def _first(pipeline: Pipeline, stretches: Stretches) -> Part | None:
+    with closing(parts(pipeline, stretches, [])) as found:
+        return next(found, None)
 
 
 def _excerpt(signal: Signal) -> Values:
