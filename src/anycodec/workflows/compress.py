@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anycodec import __version__
 from anycodec.bitstream.container import AczWriter, Header, SegmentData
 from anycodec.errors import DataError, UserError
 from anycodec.io.base import Reader
-from anycodec.io.discover import discover
+from anycodec.io.discover import base_folder, discover
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
@@ -36,7 +36,7 @@ def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
 def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
     """Compress with a loaded run; see `run`."""
     plan, skipped = plan_outputs(pipeline, inputs, out)
-    refuse_existing([target for _, target in plan])
+    check_targets(plan)
     done: list[tuple[Path, Path]] = []
     for source, target in track(plan, len(plan), "compressing"):
         try:
@@ -53,25 +53,34 @@ def plan_outputs(
     pipeline: Pipeline, inputs: list[Path], out: Path | None
 ) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
     """Which file becomes which: beside the original, or under `out` with the folders of the input."""
-    plan: list[tuple[Path, Path]] = []
+    plan: dict[Path, Path] = {}
     skipped: list[Skipped] = []
     for given in inputs:
         found = discover(given, pipeline.given_files)
         skipped += found.skipped
-        base = given if given.is_dir() else given.parent
+        base = base_folder(given)
         for path in found.files:
-            folder = path.parent if out is None else out / _relative(path.parent, base)
-            plan.append((path, folder / (path.name + SUFFIX)))
-    return plan, skipped
+            folder = path.parent if out is None else out / path.parent.relative_to(base)
+            plan.setdefault(path, folder / (path.name + SUFFIX))
+    return list(plan.items()), skipped
 
 
-def refuse_existing(targets: Iterable[Path]) -> None:
-    """Never overwrite: an existing file may be the only copy.
+def check_targets(plan: Sequence[tuple[Path, Path]]) -> None:
+    """Never overwrite: an existing file may be the only copy, and so may each of two inputs.
 
     Raises:
-        UserError: names what is there already.
+        UserError: names what is there already, or what would become the same file.
     """
-    existing = [target for target in targets if target.exists()]
+    sources: dict[Path, Path] = {}
+    for source, target in plan:
+        if target in sources:
+            raise UserError(
+                f"{sources[target]} and {source} would both become {target.name}; nothing was written",
+                where=str(target),
+                how="give the folder that holds both, so that its sub-folders are kept, or one at a time",
+            )
+        sources[target] = source
+    existing = [target for target in sources if target.exists()]
     if existing:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise UserError(
@@ -135,19 +144,12 @@ def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal) -> None
     ))  # fmt: skip
 
 
-def _relative(folder: Path, base: Path) -> Path:
-    try:
-        return folder.relative_to(base)
-    except ValueError:
-        return Path()
-
-
 def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
     before = sum(source.stat().st_size for source, _ in done)
     after = sum(target.stat().st_size for _, target in done)
     for source, target in done[:10]:
         sizes = f"{source.stat().st_size:,} -> {target.stat().st_size:,} bytes"
-        console.print(f"{source} -> {target}: {sizes}")
+        console.print(f"{source} -> {target}: {sizes}", markup=False)
     if len(done) > 10:
         console.print(f"... {len(done) - 10} more")
     if done:
@@ -155,4 +157,4 @@ def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
             f"{len(done)} files, {before:,} -> {after:,} bytes, {before / max(1, after):.1f}x smaller"
         )
     for item in skipped:
-        console.print(f"left out: {item.path}: {item.reason}", style="yellow")
+        console.print(f"left out: {item.path}: {item.reason}", style="yellow", markup=False)

@@ -11,24 +11,28 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import VideoSource
 from anycodec.errors import FormatError, RunError
 from anycodec.io.base import Format
+from anycodec.io.discover import natural_key
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Skipped
-from anycodec.workflows.compress import refuse_existing
+from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
 from anycodec.workflows.pipeline import Coded, Pipeline
 from anycodec.workflows.progress import track
 
 
 def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> int:
-    """Restore each file; files that can't be restored are named and left out.
+    """Restore each file, those of a folder with its sub-folders.
+
+    Files of several that can't be restored are named and left out.
 
     Returns:
         0, or 2 where a file was left out.
 
     Raises:
-        FormatError: a single given file is damaged or of another codec.
-        RunError: the run that wrote a file is not found.
-        UserError: an output exists already.
+        FormatError: the only file is damaged or of another codec.
+        RunError: the run that wrote the only file is not found.
+        UserError: an output exists already, or two inputs would become one.
+        ResourceError: the disk is full.
     """
     loaded: dict[Path, Pipeline] = {}
     return run_with(files, out, lambda path: _pipeline(path, run, device, loaded))
@@ -36,21 +40,47 @@ def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> i
 
 def run_with(files: list[Path], out: Path | None, pipeline_of: Callable[[Path], Pipeline]) -> int:
     """Decompress, each file with the loaded run that `pipeline_of` gives; see `run`."""
-    plan = [(path, target_of(path, out)) for path in files]
-    refuse_existing([target for _, target in plan])
+    found = dict(pair for given in files for pair in find(given))
     skipped: list[Skipped] = []
+
+    def left_out(path: Path, error: FormatError | RunError) -> None:
+        if len(found) == 1:
+            raise error
+        skipped.append(Skipped(str(path), error.what))
+
+    plan: list[tuple[Path, Path]] = []
+    for path, inside in found.items():
+        try:
+            plan.append((path, target_of(path, None if out is None else out / inside)))
+        except FormatError as error:
+            left_out(path, error)
+    check_targets(plan)
     for path, target in track(plan, len(plan), "decompressing"):
         try:
             decompress_file(path, target, pipeline_of(path))
-        except FormatError as error:
-            if len(plan) == 1:
-                raise
-            skipped.append(Skipped(str(path), error.what))
-            continue
-        console.print(f"{path} -> {target}")
+        except (FormatError, RunError) as error:
+            left_out(path, error)
+        else:
+            console.print(f"{path} -> {target}", markup=False)
     for item in skipped:
-        console.print(f"left out: {item.path}: {item.reason}", style="yellow")
+        console.print(f"left out: {item.path}: {item.reason}", style="yellow", markup=False)
     return 2 if skipped else 0
+
+
+def find(given: Path) -> Iterator[tuple[Path, Path]]:
+    """The `.acz` files of a folder, or the file itself, and their folders as seen from there.
+
+    Raises:
+        FormatError: a folder without such a file.
+    """
+    if not given.is_dir():
+        yield given, Path()
+        return
+    files = sorted(given.rglob(f"*{SUFFIX}"), key=lambda path: natural_key(path.as_posix()))
+    if not files:
+        raise FormatError(f"no {SUFFIX} file found", where=str(given), how="check the folder")
+    for path in files:
+        yield path, path.parent.relative_to(given)
 
 
 def target_of(path: Path, out: Path | None) -> Path:
