@@ -142,7 +142,7 @@ def compress(
 
 @app.command()
 def decompress(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files or folders of them.")],
     out: BesideInput = None,
     run: Annotated[
         Path | None,
