@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_numeric_dtype
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.codec import CodecSpec, SimVqganSpec
@@ -18,7 +19,8 @@ from anycodec.config.data import ArraySource, RevinSpec, TimeSplit, Window1d
 from anycodec.config.quantizer import EmaSpec
 from anycodec.config.run import RunSpec
 from anycodec.config.train import OptimizerSpec, TrainSpec
-from anycodec.errors import DataError, UserError
+from anycodec.errors import DataError, RunError, UserError
+from anycodec.io.values import cast, fill_gaps, restore_gaps
 from anycodec.types import Axes, Signal, SignalInfo, Tokens
 from anycodec.workflows import compress as compression
 from anycodec.workflows import decompress as decompression
@@ -37,15 +39,17 @@ class Encoded:
         tokens: codes of its windows, see `anycodec.types.Tokens`.
         coded: the tokens with the statistics that decoding needs.
         info: the signal it was.
-        length: samples or frames.
+        shape: shape of the array as given.
         mask: True where a value was present, None = everywhere; missing values come back as NaN.
+        infinite: positions and signs of infinities, see `anycodec.io.values`.
         frame: index and columns of a DataFrame, None for arrays.
     """
 
     coded: Coded
     info: SignalInfo
-    length: int
+    shape: tuple[int, ...]
     mask: NDArray[np.bool_] | None = None
+    infinite: Mapping[str, bytes] = field(default_factory=dict)
     frame: tuple[pd.Index[Any], pd.Index[Any]] | None = None
 
     @property
@@ -81,21 +85,24 @@ class Codec:
             DataError: the array does not fit the codec.
         """
         frame = (values.index, values.columns) if isinstance(values, Frame) else None
-        array, axes = _shaped(np.asarray(values), self.spec.codec.axes)
-        filled, mask = _filled(array)
+        given = _numeric(values)
+        array, axes = _laid_out(given, self.spec.codec.axes)
+        flat, mask, infinite = fill_gaps(array.reshape(len(array), -1))
+        mask = None if mask is None else mask.reshape(array.shape)
         info = SignalInfo(
             id="", axes=axes, shape=array.shape, dtype=str(array.dtype), rate=rate, value_range=_range(array)
         )
-        coded = self._pipeline.encode(Signal(info=info, values=filled, mask=mask))
-        length = 1 if axes == "HWC" else len(array)
-        return Encoded(coded=coded, info=info, length=length, mask=mask, frame=frame)
+        coded = self._pipeline.encode(Signal(info=info, values=flat.reshape(array.shape), mask=mask))
+        return Encoded(coded=coded, info=info, shape=given.shape, mask=mask, infinite=infinite, frame=frame)
 
     def decode(self, encoded: Encoded) -> Values:
-        """What `encode` got, restored: [T C], [H W C] or [T H W C] in the original unit and type."""
-        values = self._pipeline.decode(encoded.coded, encoded.info, 0, encoded.length).values
+        """What `encode` got, restored: of its shape and, rounded where that is an integer, its type."""
+        info = encoded.info
+        values = cast(self._pipeline.decode(encoded.coded, info, 0, info.length).values, np.dtype(info.dtype))
         if encoded.mask is not None:
-            values = np.where(encoded.mask, values, np.nan)
-        return values
+            flat = values.reshape(len(values), -1), encoded.mask.reshape(len(values), -1)
+            values = restore_gaps(*flat, encoded.infinite)
+        return values.reshape(encoded.shape)
 
     def compress(self, inputs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
         """Compress native files into `.acz`, as `anycodec compress` does; returns its exit code."""
@@ -130,7 +137,7 @@ class SeriesCodec:
         steps: training steps.
         batch_size: windows a step.
         seed: of weights and sampling.
-        out: run directory; null = a temporary one that lives as long as this object.
+        out: run directory; null = a temporary one, new at each `fit`, that lives as long as this object.
     """
 
     def __init__(
@@ -148,18 +155,24 @@ class SeriesCodec:
         self.steps = steps
         self.batch_size = batch_size
         self.seed = seed
-        self._temporary = None if out else tempfile.TemporaryDirectory(prefix="anycodec-")
-        self.out = Path(out or cast(Any, self._temporary).name) / "run"
+        self.out = None if out is None else Path(out)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._fitted: Codec | None = None
 
     def fit(self, x: ArrayLike | Frame) -> Self:
         """Train on a series [T], [T C], several [n C T], or a DataFrame (rows in time order).
 
+        The series are kept in the run, in the folder `data`, so that it can be evaluated.
+
         Raises:
             DataError: no numeric values, or too few for a split.
+            RunError: `out` holds a run already.
         """
         series = _series(x)
-        data = self.out.parent / "data"
+        run = RunDirectory(self._folder())
+        if run.config.is_file():
+            raise RunError("the folder already holds a run", where=str(run.path), how="give another out=")
+        data = run.path / "data"
         data.mkdir(parents=True, exist_ok=True)
         for number, one in enumerate(series):
             np.save(data / f"{number}.npy", one.astype(np.float64), allow_pickle=False)
@@ -176,16 +189,27 @@ class SeriesCodec:
                 checkpoint_every=self.steps, optimizer=OptimizerSpec(lr=1e-3),
             ),
         )  # fmt: skip
-        training.train(spec, RunDirectory(self.out), resume=False, quiet=True)
-        self._fitted = load(self.out)
+        training.train(spec, run, resume=False, quiet=True)
+        self._fitted = load(run.path)
         return self
 
     def transform(self, x: ArrayLike | Frame) -> Encoded:
-        """A series [T], [T C] or a DataFrame to tokens."""
-        return self._codec.encode(x)
+        """Series [T], [T C], [n C T] or a DataFrame to tokens."""
+        if isinstance(x, Frame):
+            return self._codec.encode(x)
+        array = _numeric(x)
+        if array.ndim != 3:
+            return self._codec.encode(array)
+        # channels are coded independently: several series are one with all their channels
+        encoded = self._codec.encode(np.moveaxis(array, -1, 0).reshape(array.shape[-1], -1))
+        return replace(encoded, shape=array.shape)
 
     def inverse_transform(self, encoded: Encoded) -> Values | Frame:
-        """Back to [T C], or to a DataFrame with its index and columns; NaN where values were missing."""
+        """What `transform` got, restored, with index and columns; NaN where values were missing."""
+        if len(encoded.shape) == 3:
+            n, channels, length = encoded.shape
+            flat = self._codec.decode(replace(encoded, shape=(length, n * channels)))
+            return np.moveaxis(flat.reshape(length, n, channels), 0, -1)
         values = self._codec.decode(encoded)
         if encoded.frame is None:
             return values
@@ -195,6 +219,15 @@ class SeriesCodec:
     def fit_transform(self, x: ArrayLike | Frame) -> Encoded:
         """`fit` and `transform` of one series."""
         return self.fit(x).transform(x)
+
+    def _folder(self) -> Path:
+        """Where the next run goes."""
+        if self.out is not None:
+            return self.out
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        self._temporary = tempfile.TemporaryDirectory(prefix="anycodec-")
+        return Path(self._temporary.name) / "run"
 
     @property
     def _codec(self) -> Codec:
@@ -212,9 +245,7 @@ def _small_codec() -> SimVqganSpec:
 
 def _series(x: ArrayLike | Frame) -> list[Values]:
     """Series [T C] of an array [T], [T C], [n C T] or a DataFrame."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise DataError("the series is not numeric", how="give numeric columns only")
+    array = _numeric(x)
     if array.ndim == 3:
         return [one.T for one in array]
     if array.ndim not in (1, 2):
@@ -222,10 +253,30 @@ def _series(x: ArrayLike | Frame) -> list[Values]:
     return [array.reshape(len(array), -1)]
 
 
-def _shaped(array: Values, axes: str) -> tuple[Values, Axes]:
-    """The array in the layout of a signal for a codec with these axes."""
+def _numeric(x: ArrayLike | Frame) -> Values:
+    """An array of numbers with at least one value.
+
+    Raises:
+        DataError: names the columns that are not numeric.
+    """
+    if isinstance(x, Frame):
+        unfit = [str(name) for name, dtype in x.dtypes.items() if not is_numeric_dtype(dtype)]
+        if unfit:
+            raise DataError(
+                f"columns that are not numeric: {', '.join(unfit[:5])}", how="give numeric columns only"
+            )
+        nullable = any(isinstance(dtype, pd.api.extensions.ExtensionDtype) for dtype in x.dtypes)
+        x = x.to_numpy(np.float64, na_value=np.nan) if nullable else x
+    array = np.asarray(x)
     if array.dtype.kind not in "fiub":
-        raise DataError("the array is not numeric", how="give numbers")
+        raise DataError(f"the array is not numeric but {array.dtype}", how="give numbers")
+    if not array.size:
+        raise DataError(f"the array is empty, its shape is {list(array.shape)}", how="give some values")
+    return array
+
+
+def _laid_out(array: Values, axes: str) -> tuple[Values, Axes]:
+    """The array in the layout of a signal for a codec with these axes."""
     if axes == "T" and array.ndim in (1, 2):
         return array.reshape(len(array), -1), "TC"
     if axes == "HW" and array.ndim == 2:
@@ -234,15 +285,6 @@ def _shaped(array: Values, axes: str) -> tuple[Values, Axes]:
         return array, "HWC" if array.ndim == 3 else "THWC"
     wanted = "[T] or [T C]" if axes == "T" else "[H W], [H W C] or [T H W C]"
     raise DataError(f"an array of {array.ndim} axes does not fit the codec", how=f"give {wanted}")
-
-
-def _filled(array: Values) -> tuple[Values, NDArray[np.bool_] | None]:
-    """Missing values replaced by the last present one of their column."""
-    if array.dtype.kind != "f" or not np.isnan(array).any():
-        return array, None
-    mask = ~np.isnan(array)
-    filled = pd.DataFrame(array.reshape(len(array), -1)).ffill().fillna(0.0).to_numpy()
-    return filled.reshape(array.shape), mask
 
 
 def _range(array: Values) -> tuple[float, float] | None:

@@ -147,7 +147,8 @@ SAME = {"nanopore": same_pod5, "series": same_csv, "images": same_png, "video": 
 def test_evaluation_writes_figures_and_report(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "BASELINE_VALUES", 2**16)
     monkeypatch.setattr(evaluate, "fit_at_rate", partial(fit_at_rate, max_codes=64))
-    assert evaluate.run(trained.run, [], "cpu") == 0
+    inputs = trained.files[:1] if trained.kind in {"images", "video"} else []  # many pixels take long
+    assert evaluate.run(trained.run, inputs, "cpu") == 0
     run = RunDirectory(trained.run)
     result = Evaluation.from_json((trained.run / "evaluation.json").read_text())
     assert result.baseline is not None
