@@ -24,6 +24,8 @@ from typing import Any
 
 import psutil
 
+from anycodec import __version__
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -31,7 +33,7 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 MIB = 2**20
 POLL_SECONDS = 0.005
-PACKAGES = ("anycodec", "torch", "numpy", "pod5", "av", "pandas", "pyarrow", "constriction")
+PACKAGES = ("torch", "numpy", "pod5", "av", "pandas", "pyarrow", "constriction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def machine() -> dict[str, Any]:
         "load_at_the_end": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": dict(_versions()),
+        "versions": {"anycodec": __version__, **dict(_versions())},
         "commit": _commit(),
     }
 

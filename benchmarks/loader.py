@@ -20,6 +20,16 @@ from anycodec.data.sampler import BatchSampler
 from anycodec.workflows.demo import spec as demo_spec
 
 TARGET = 0.05
+QUICK = [
+    "train.batch_size=2",
+    "train.val_batches=1",
+    "data.workers=0",
+    "codec.base_channels=8",
+    "codec.channels=[8]",
+    "codec.mid_blocks=0",
+    "codec.quantizer.codebook_size=16",
+]
+"""Settings of --quick."""
 
 
 def train(config: Path, out: Path, *settings: str) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def main() -> None:
         config.write_text(dump_spec(demo_spec(data)), encoding="utf-8")
         length = [f"train.steps={steps}", f"train.val_every={steps}", f"train.checkpoint_every={steps}"]
         if options.quick:
-            length += ["train.batch_size=2", "data.window.samples=512", "data.workers=0"]
+            length += QUICK
         runs = {"default": train(config, folder / "run", *length)}
         for workers in options.workers or ():
             setting = f"data.workers={workers}"

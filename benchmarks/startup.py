@@ -30,7 +30,7 @@ def imported(command: list[str | Path]) -> list[str]:
 
 def main() -> None:
     options = common.arguments(__doc__).parse_args()
-    repeats = 3 if options.quick else 15
+    repeats = 1 if options.quick else 15
     with common.workspace() as folder:
         file = sample_file(folder / "data")
         commands = {

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from anycodec.atomic import atomic_path, atomic_write
+from anycodec.atomic import atomic_path, atomic_write, disk_full
 from anycodec.config.loader import dump_spec, load_spec
 from anycodec.config.run import RunSpec
 from anycodec.errors import RunError
@@ -161,6 +161,15 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write NumPy arrays as safetensors, atomically."""
+    """Write NumPy arrays as safetensors, atomically.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
     with atomic_path(path) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
+        try:
+            save_file({name: np.asarray(value, order="C") for name, value in arrays.items()}, temporary)
+        except SafetensorError as error:
+            if "No space left" not in str(error):
+                raise
+            raise disk_full(path) from error

@@ -15,7 +15,7 @@ from PIL import Image
 
 import anycodec
 from anycodec.checkpoint import RunDirectory
-from anycodec.errors import FormatError, RunError, UserError
+from anycodec.errors import FormatError, ResourceError, RunError, UserError
 from anycodec.metrics.baseline import fit_at_rate
 from anycodec.metrics.evaluation import Evaluation
 from anycodec.workflows import compress, decompress, evaluate, inspect, samples
@@ -176,6 +176,13 @@ def test_a_flipped_byte_is_refused_and_leaves_nothing(trained: Trained, tmp_path
     with pytest.raises(FormatError):
         decompress.run([file], tmp_path / "out", trained.run, "cpu")
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_leaves_no_file(trained: Trained, tmp_path: Path, small_disk: Path) -> None:
+    file = packed(trained, tmp_path)
+    with pytest.raises(ResourceError, match="no space left on the disk"):
+        decompress.run([file], small_disk / "out", trained.run, "cpu")
+    assert not [path for path in small_disk.rglob("*") if path.is_file()]
 
 
 def test_inspect_shows_file_and_run(

@@ -142,7 +142,15 @@ class Pipeline:
     def _values(self, signal: Signal) -> NDArray[np.float32]:
         if isinstance(self.source, ImageSource):
             return codec_values(signal.values, self.in_channels, signal.info.id)
-        return np.asarray(signal.values, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            values = np.asarray(signal.values, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"the value {signal.values[~np.isfinite(values)][0]:g} is beyond single precision",
+                where=signal.info.id or None,
+                how="choose a smaller unit, or mark the value as missing",
+            )
+        return values
 
     def _to_file(self, values: NDArray[np.float32], info: SignalInfo) -> NDArray[np.float32]:
         return native_values(values, info.n_channels) if isinstance(self.source, ImageSource) else values

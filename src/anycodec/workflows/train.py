@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import platform
 import shlex
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -52,7 +54,6 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     data = open_data(spec)
     run.create(spec)
     run.update_manifest(**_provenance(spec, data))
-    _log_to(run.log)
     _announce(run, spec, data, quiet)
     job = TrainingJob(
         spec=spec,
@@ -63,8 +64,9 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         resume=resume,
         quiet=quiet,
     )
-    result = get_engine(spec.engine).train(job)
-    finish(run, spec, data)
+    with _logging_to(run.log), closing(data.train):
+        result = get_engine(spec.engine).train(job)
+        finish(run, spec, data)
     run.update_manifest(training=_summary(spec, result))
     if not quiet:
         console.print(
@@ -188,12 +190,17 @@ def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool)
         console.print(f"  ... {len(data.skipped) - 5} more, listed in manifest.json", style="yellow")
 
 
-def _log_to(path: Path) -> None:
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
     logger = logging.getLogger("anycodec")
-    for old in logger.handlers[:]:
-        logger.removeHandler(old)
-        old.close()
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()

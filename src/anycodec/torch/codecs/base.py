@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from anycodec.torch.layers.patch import PatchPath
@@ -48,6 +49,9 @@ class Codec(nn.Module, ABC):
     def decode(self, tokens: TokenGrids) -> Tensor:
         """Token grids [B *g] -> windows [B C *s]."""
 
+    def start(self, windows: Iterable[Tensor]) -> None:
+        """Prepare before the first training step, looking at as many training windows as needed."""
+
     @abstractmethod
     def forward(self, x: Tensor) -> CodecOutput:
         """Encode, quantise and decode, with losses."""
@@ -84,14 +88,29 @@ class Autoencoder(Codec):
             self._reconstruct(quantized.values), quantized.tokens, quantized.losses, quantized.stats
         )
 
+    @torch.no_grad()
+    def start(self, windows: Iterable[Tensor]) -> None:
+        """Give the quantizer the latents that it wants to start from."""
+        wanted, taken = self.quantizer.latents_wanted, 0
+        latents: list[Tensor] = []
+        for x in windows if wanted else ():
+            z = self._latents(x).movedim(1, -1).flatten(0, -2).float()
+            latents.append(z)
+            taken += len(z)
+            if taken >= wanted:
+                break
+        if latents:
+            self.quantizer.start(torch.cat(latents))
+
+    def _latents(self, x: Tensor) -> Tensor:
+        z: Tensor = self.encoder(x)
+        return z if self.patches is None else z + self.patches.analyse(x)
+
     def _quantize(self, x: Tensor) -> Quantized:
         size = tuple(x.shape[2:])
         if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
             raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
-        z: Tensor = self.encoder(x)
-        if self.patches is not None:
-            z = z + self.patches.analyse(x)
-        quantized: Quantized = self.quantizer(z)
+        quantized: Quantized = self.quantizer(self._latents(x))
         return quantized
 
     def _reconstruct(self, z: Tensor) -> Tensor:

@@ -50,6 +50,18 @@ class Quantizer(nn.Module, ABC):
     def forward(self, z: Tensor) -> Quantized:
         """Quantise latents [B D *g]."""
 
+    @property
+    def latents_wanted(self) -> int:
+        """Latents that `start` would like before training; 0 = none."""
+        return 0
+
+    def start(self, latents: Tensor) -> None:
+        """Place the codes before the first training step.
+
+        Args:
+            latents: [N D] of the untrained encoder on training windows.
+        """
+
     @abstractmethod
     def lookup(self, tokens: TokenGrids) -> Tensor:
         """Values [B D *g] of tokens; equals `forward(z).values` for `forward(z).tokens`."""

@@ -14,6 +14,8 @@ from anycodec.torch.quantizers.kmeans import kmeans
 from anycodec.torch.quantizers.ranks import agree, join_ranks, sum_over_ranks
 from anycodec.torch.quantizers.search import nearest
 
+STARTING_LATENTS = 64
+"""Latents a code that the k-means start wants."""
 DEAD_AFTER = 100
 """Training steps without use after which `codes_dead` counts a code."""
 
@@ -21,9 +23,10 @@ DEAD_AFTER = 100
 class CodebookQuantizer(Quantizer):
     """Nearest neighbour in one table of codes.
 
-    For the first `kmeans_after` steps training passes latents through unquantised and the terms are
-    zero: the autoencoder finds a usable latent first, and the codes then start from k-means of one
-    batch of it. Evaluation always quantises.
+    With `kmeans_after` 0 the codes start before training, from k-means of many batches of latents
+    (`start`). Else the first `kmeans_after` steps pass latents through unquantised with terms of zero:
+    the autoencoder finds a usable latent first, and the codes start from k-means of one batch of it.
+    Evaluation always quantises.
 
     Args:
         spec: settings.
@@ -93,6 +96,21 @@ class CodebookQuantizer(Quantizer):
         (index,) = tokens
         return F.embedding(index, self.codes()).movedim(-1, 1)
 
+    @property
+    def latents_wanted(self) -> int:
+        early = self.spec.kmeans_init and self.spec.kmeans_after == 0 and int(self.steps) == 0
+        return STARTING_LATENTS * self.spec.codebook_size if early else 0
+
+    @torch.no_grad()
+    def start(self, latents: Tensor) -> None:
+        self._place_kmeans(latents, a_step=len(latents))
+        self.steps += 1
+
+    def _place_kmeans(self, latents: Tensor, a_step: int) -> None:
+        """Codes from k-means of `latents`, as if `a_step` latents a step had been seen so far."""
+        codes, share = kmeans(latents, self.spec.codebook_size, self.spec.kmeans_iterations)
+        self.place(torch.arange(len(codes), device=codes.device), agree(codes), agree(share) * a_step)
+
     @torch.no_grad()
     def _start(self, latents: Tensor) -> bool:
         """Count a training step; start the codes when their time has come.
@@ -107,8 +125,7 @@ class CodebookQuantizer(Quantizer):
         if step < self.spec.kmeans_after:
             return True
         pool = join_ranks(latents)
-        codes, share = kmeans(pool, self.spec.codebook_size, self.spec.kmeans_iterations)
-        self.place(torch.arange(len(codes), device=codes.device), agree(codes), agree(share) * len(pool))
+        self._place_kmeans(pool, a_step=len(pool))
         return False
 
     @torch.no_grad()

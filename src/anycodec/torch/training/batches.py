@@ -138,6 +138,14 @@ class TrainBatches:
             self.waited += time.perf_counter() - begin
 
 
+def starting_batches(windows: TrainingWindows, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """The batches of the first epoch once, read in this process: what a codec starts from."""
+    sampler = BatchSampler(windows, batch_size)
+    for step in range(-(-len(windows) // batch_size)):
+        items = [windows.item(*key) for key in sampler.batch(step)]
+        yield torch.from_numpy(np.concatenate(items)).to(device)
+
+
 def validation_batches(
     windows: TrainingWindows, source: SourceSpec, batch_size: int, count: int
 ) -> list[Tensor]:

@@ -13,16 +13,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from safetensors.torch import save_file
 
-from anycodec.atomic import atomic_path
+from anycodec.checkpoint import write_arrays
 from anycodec.config.run import RunSpec
 from anycodec.engine import TrainingJob, TrainingResult
 from anycodec.errors import ConfigError, MissingExtra, UserError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.losses import make_losses
-from anycodec.torch.training.batches import TrainBatches, validation_batches
+from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
 from anycodec.torch.training.csvlog import CsvLog
 from anycodec.torch.training.module import CodecTraining
@@ -75,6 +74,8 @@ def train(job: TrainingJob) -> TrainingResult:
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
         with _quiet_lightning(), out_of_memory(where, how), closing(job.train):
+            if resumed is None:
+                codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
             trainer.fit(module, batches)
     if stop.number is not None:
         raise Terminated(stop.number)
@@ -90,9 +91,7 @@ def train(job: TrainingJob) -> TrainingResult:
 
 def save_weights(codec: torch.nn.Module, path: Path) -> None:
     """Write a codec's parameters and buffers as safetensors, atomically."""
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in codec.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    write_arrays(path, {name: value.detach().cpu().numpy() for name, value in codec.state_dict().items()})
 
 
 def _check(spec: RunSpec, device: torch.device) -> None:

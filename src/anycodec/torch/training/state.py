@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from anycodec.atomic import atomic_path
+from anycodec.atomic import atomic_path, disk_full
 from anycodec.checkpoint import RunDirectory
 from anycodec.errors import RunError
 
@@ -37,10 +37,19 @@ class Progress:
 
 
 def save_state(run: RunDirectory, state: dict[str, Any]) -> None:
-    """Replace the resumable state atomically."""
+    """Replace the resumable state atomically.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
     run.resume.mkdir(exist_ok=True)
     with atomic_path(run.resume / FILE) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            if "inline_container" not in str(error):  # torch's writer, which hides what the system said
+                raise
+            raise disk_full(run.resume / FILE) from error
 
 
 def load_state(run: RunDirectory) -> dict[str, Any] | None:
