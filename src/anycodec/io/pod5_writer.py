@@ -78,7 +78,8 @@ class Chunks:
     def _store(self, adc: NDArray[np.int16]) -> None:
         from pod5.signal_tools import vbz_compress_signal
 
-        self.stored.append(vbz_compress_signal(adc) if self.vbz else adc)
+        # a copy: what the library gives is a view of a buffer for the worst case
+        self.stored.append(vbz_compress_signal(adc).copy() if self.vbz else adc)
         self.lengths.append(len(adc))
 
 
