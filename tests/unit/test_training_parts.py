@@ -66,10 +66,9 @@ def test_exponential_falls_in_steps() -> None:
 
 @given(steps=st.integers(1, 60), warmup=st.integers(0, 80), final=st.floats(0, 1e-3))
 def test_cosine_never_leaves_its_range(steps: int, warmup: int, final: float) -> None:
-    assert all(
-        0 < f <= 1 + 1e-12 or f >= final / 1e-3
-        for f in factors(CosineSchedule(warmup=warmup, final_lr=final), steps)
-    )
+    lowest = min(final / 1e-3, 1 / max(1, warmup))
+    found = factors(CosineSchedule(warmup=warmup, final_lr=final), steps)
+    assert all(lowest - 1e-12 <= factor <= 1 + 1e-12 for factor in found)
 
 
 # --- averaged weights ---------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ def test_average_follows_the_formula() -> None:
         decay = min(0.2, (1 + update) / (10 + update))  # 0.1, 2/11, 0.2
         expected = decay * expected + (1 - decay) * value
     with ema.applied():
-        assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
+        assert layer.weight.item() == pytest.approx(expected, rel=1e-5)
     assert layer.weight.item() == 0.5
 
 

@@ -64,8 +64,9 @@ def load_state(run: RunDirectory) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        detail = (str(error) or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"the resumable state is damaged: {str(error).splitlines()[0]}",
+            f"the resumable state is damaged: {detail}",
             where=str(path),
             how="remove the resume folder and train again, or restore it from a copy",
         ) from error
