@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import signal
 from pathlib import Path
@@ -26,7 +27,7 @@ from anycodec.config.train import (
     OptimizerSpec,
     TrainSpec,
 )
-from anycodec.errors import RunError
+from anycodec.errors import DataError, RunError
 from anycodec.torch import engine as torch_engine
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.engine import TorchCodec
@@ -198,6 +199,29 @@ class Counted:
         return np.full((1, 1, 8), 100 * epoch + index, np.float32)
 
     def close(self) -> None: ...
+
+
+class Damaged(Counted):
+    """Logs what it passes over, and gives up at item 3."""
+
+    def item(self, epoch: int, index: int) -> np.ndarray:
+        logging.getLogger("anycodec.data").warning("passed over: item %d", index)
+        if index == 3:
+            raise DataError("the file ends early", where="a.pod5")
+        return super().item(epoch, index)
+
+
+def test_workers_log_to_the_run_and_fail_in_their_own_words(tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "train.log")
+    logging.getLogger("anycodec").addHandler(handler)
+    try:
+        with pytest.raises(DataError) as caught:
+            list(TrainBatches(Damaged(4), Pod5Source(workers=1), 1, 0))
+    finally:
+        logging.getLogger("anycodec").removeHandler(handler)
+        handler.close()
+    assert (caught.value.what, caught.value.where) == ("the file ends early", "a.pod5")
+    assert "passed over: item 3" in (tmp_path / "train.log").read_text()
 
 
 def test_a_later_start_continues_the_same_batches() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -18,9 +17,7 @@ import pytest
 import torch
 
 from anycodec.checkpoint import RunDirectory
-from anycodec.config.data import Pod5Source
-from anycodec.errors import ConfigError, DataError, ResourceError, RunError, UserError
-from anycodec.torch.training.batches import TrainBatches
+from anycodec.errors import ConfigError, ResourceError, RunError, UserError
 from anycodec.workflows import samples
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.train import run as train
@@ -273,24 +270,16 @@ def test_divergence_keeps_the_last_good_checkpoint(
     assert all(torch.isfinite(value).all() for value in state["codec"].values())
 
 
-def test_an_unreadable_file_stops_a_worker_with_its_own_words() -> None:
-    class Windows:
-        def __len__(self) -> int:
-            return 4
-
-        def epoch_order(self, epoch: int) -> np.ndarray:
-            return np.arange(4)
-
-        def item(self, epoch: int, index: int) -> np.ndarray:
-            raise DataError("the picture ends early", where="a.png")
-
-        def close(self) -> None: ...
-
-    with pytest.raises(DataError) as caught:
-        next(iter(TrainBatches(Windows(), Pod5Source(workers=0), 2, 0)))
-    assert (caught.value.what, caught.value.where) == ("the picture ends early", "a.png")
-    copied = pickle.loads(pickle.dumps(caught.value))  # how it comes from a worker
-    assert (copied.what, copied.where) == ("the picture ends early", "a.png")
+@pytest.mark.parametrize("setting", ["train.tensorboard=true", "train.wandb.mode=offline"])
+def test_trackers_write_into_the_run(
+    config: Path, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    name = setting.split(".")[1].split("=", maxsplit=1)[0]
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    overrides = [f"data.root={reads}", "data.workers=0", "train.steps=2", setting]
+    train(config, overrides, tmp_path / "run", False, True)
+    assert any(path.is_file() for path in (tmp_path / "run" / name).rglob("*"))
 
 
 def test_weights_and_biases_need_a_key(

@@ -1,7 +1,7 @@
 """The contract of a quantizer: latents in, tokens and their values out.
 
 A new quantizer is one module with one `Quantizer` subclass named after its `type`, and a spec in
-`anycodec/config/quantizer.py`. `tests/contracts/test_quantizers.py` enrols it by itself.
+`anycodec/config/quantizers/`. `tests/contracts/test_quantizers.py` enrols it by itself.
 """
 
 from __future__ import annotations

@@ -5,10 +5,13 @@ The order of batches is a pure function of (seed, step), so that a resumed run s
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -102,6 +105,22 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _log_files() -> list[str]:
+    """Where this process logs to."""
+    handlers = logging.getLogger("anycodec").handlers
+    return [handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)]
+
+
+def _log_to(files: Sequence[str], _: int) -> None:
+    """Let a worker log where the trainer does, not on the terminal."""
+    logger = logging.getLogger("anycodec")
+    logger.propagate = False
+    for path in files or [os.devnull]:
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
 def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers: int) -> DataLoader[Any]:
     """A loader with its own generator: making one must not move the training's random state."""
     return DataLoader(
@@ -111,6 +130,7 @@ def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers:
         num_workers=workers,
         # a forked worker can inherit a lock that a thread of pyarrow, PyAV or OpenMP held, and wait for ever
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=partial(_log_to, _log_files()),
         prefetch_factor=source.prefetch if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),

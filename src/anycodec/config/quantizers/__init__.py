@@ -1,0 +1,1 @@
+"""Specs of the quantizers, one file a kind."""
