@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 TokenGrids = tuple[Tensor, ...]
@@ -22,10 +23,11 @@ class Quantized:
 
     Attributes:
         values: [B D *g], the codes in place of the latents; gradients pass straight through.
-        tokens: one int64 grid [B *g] a level.
+        tokens: one int64 grid [B *g] a level; () where latents stay continuous.
         losses: weighted scalar terms by name, to be added to the training loss.
         stats: scalars to watch: `perplexity`, `codes_used` (share of the codebook in this batch),
-            `codes_dead` (share of the codebook that training has not used for a while).
+            `codes_dead` (share of the codebook that training has not used for a while). With several
+            levels these are means, and `perplexity_0`, ... are those of the levels.
     """
 
     values: Tensor
@@ -44,11 +46,20 @@ class Quantizer(nn.Module, ABC):
     @property
     @abstractmethod
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Codes a level."""
+        """Codes a level; () where latents stay continuous."""
 
     @abstractmethod
     def forward(self, z: Tensor) -> Quantized:
         """Quantise latents [B D *g]."""
+
+    @property
+    def shrinkage(self) -> Tensor:
+        """How much smaller what it leaves is than what it got, [] or [D]; 1 where codes are learned."""
+        return torch.ones(())
+
+    def lr_factors(self) -> Mapping[nn.Parameter, float]:
+        """Own parameters that learn at a multiple of the learning rate."""
+        return {}
 
     @property
     def latents_wanted(self) -> int:

@@ -14,6 +14,17 @@ def sum_over_ranks(x: Tensor) -> Tensor:
     return x
 
 
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The mean of every process's `x`; the gradient is that of this process's own.
+
+    Data-parallel training averages the gradients of the processes: that supplies the missing 1/world.
+    """
+    if not dist.is_initialized():
+        return x
+    mean = sum_over_ranks(x.detach().clone()) / dist.get_world_size()
+    return mean + (x - x.detach())
+
+
 def join_ranks(rows: Tensor) -> Tensor:
     """The rows [N D] of every process, in the order of their ranks; N is the same everywhere."""
     if not dist.is_initialized():

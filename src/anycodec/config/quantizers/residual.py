@@ -1,0 +1,28 @@
+"""Residual quantisation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from anycodec.config.base import Spec
+from anycodec.config.quantizers.ema import EmaSpec
+from anycodec.config.quantizers.single import SingleSpec
+
+
+class ResidualSpec(Spec):
+    """Stages that each quantise what the ones before left (SoundStream's RVQ, arXiv 2107.03312)."""
+
+    type: Literal["residual"] = "residual"
+    stages: int = Field(4, ge=1, le=64, description="number of stages; each gives a level of tokens")
+    quantizer: SingleSpec = Field(default_factory=EmaSpec, description="the quantizer of a stage")
+    shared: bool = Field(False, description="one codebook for all stages")
+    dropout: float = Field(
+        0.0, ge=0, le=1, description="share of training batches restored from a random number of stages"
+    )
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes a level."""
+        return self.quantizer.codebook_sizes * self.stages

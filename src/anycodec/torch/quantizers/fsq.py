@@ -1,0 +1,57 @@
+"""FSQ: each channel rounded to a few levels (Mentzer et al. 2023, arXiv 2309.15505)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anycodec.config.quantizer import FsqSpec
+from anycodec.torch.quantizers.implicit import ImplicitQuantizer
+
+_MARGIN = 1e-3
+"""How far bounded latents go beyond the outer levels, so that rounding reaches them."""
+
+
+class Fsq(ImplicitQuantizer):
+    """q_i = round(b_i) / floor(L_i / 2), b_i = h_i tanh(z_i + s_i) - o_i,
+
+    with h = (L - 1)(1 + margin) / 2, o = 1/2 for even L (else 0) and s = atanh(o / h), so that 0 maps
+    to 0. `symmetric`: q_i = 2 floor((L_i - 1)(tanh(z_i) + 1) / 2 + 1/2) / (L_i - 1) - 1. The gradient
+    passes the rounding as if it were not there. Channel 0 is the least significant digit of a token.
+    """
+
+    counts: Tensor
+    places: Tensor
+
+    def __init__(self, spec: FsqSpec, dim: int) -> None:
+        super().__init__(dim, spec.code_dim, spec.codebook_size)
+        self.symmetric = spec.symmetric
+        counts = torch.tensor(spec.levels)
+        places = torch.cumprod(torch.tensor((1, *spec.levels[:-1])), dim=0)
+        self.register_buffer("counts", counts, persistent=False)
+        self.register_buffer("places", places, persistent=False)
+
+    @property
+    def shrinkage(self) -> Tensor:
+        return 1 / (self.counts - 1)
+
+    def bound(self, z: Tensor) -> Tensor:
+        """Levels before rounding: -floor(L/2) .. floor((L-1)/2), or 0 .. L-1 if symmetric."""
+        if self.symmetric:
+            return (self.counts - 1) * (torch.tanh(z) + 1) / 2
+        half = (self.counts - 1) * (1 + _MARGIN) / 2
+        offset = torch.where(self.counts % 2 == 0, 0.5, 0.0)
+        return torch.tanh(z + torch.atanh(offset / half)) * half - offset
+
+    def index_of(self, bounded: Tensor) -> Tensor:
+        digits = torch.floor(bounded + 0.5) if self.symmetric else torch.round(bounded) + self.counts // 2
+        return (digits.long() * self.places).sum(dim=-1)
+
+    def codes_of(self, index: Tensor) -> Tensor:
+        digits = index[..., None] // self.places % self.counts
+        if self.symmetric:
+            return digits * 2 / (self.counts - 1) - 1
+        return (digits - self.counts // 2) / (self.counts // 2)
+
+    def gradient_path(self, bounded: Tensor) -> Tensor:
+        return bounded * 2 / (self.counts - 1) if self.symmetric else bounded / (self.counts // 2)

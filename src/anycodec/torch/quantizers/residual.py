@@ -1,0 +1,148 @@
+"""Residual quantisation: stages that each quantise what the ones before left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from anycodec.config.quantizer import CodebookSpec, ResidualSpec, SingleSpec
+from anycodec.torch.quantizers import make_quantizer
+from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
+from anycodec.torch.quantizers.ranks import agree
+from anycodec.torch.quantizers.usage import level_stats, split_levels
+
+
+class Residual(Quantizer):
+    """r_0 = z, q_i = Q_i(r_i), r_(i+1) = r_i - sg(q_i); value = sum q_i (Zeghidour et al. 2021,
+
+    arXiv 2107.03312). Losses are sums over stages. The gradient of the value is the mean of the stages'
+    gradients, straight-through where theirs is. Codes narrower than the latent are narrow in all stages
+    alike: linear layers lead in before the first and out after the last. Quantizers with a fixed grid
+    see r_i magnified by how much a stage shrinks it.
+
+    In training, a share `dropout` of the batches is restored from the first n stages, n uniform in
+    1 .. stages: any number of levels can be decoded later. All stages give tokens and learn from every
+    batch.
+    """
+
+    scales: Tensor
+
+    def __init__(self, spec: ResidualSpec, dim: int) -> None:
+        super().__init__()
+        self.spec = spec
+        width = spec.quantizer.code_dim or dim
+        self.project_in: nn.Module = nn.Identity()
+        self.project_out: nn.Module = nn.Identity()
+        if width != dim:
+            self.project_in, self.project_out = nn.Linear(dim, width), nn.Linear(width, dim)
+        stage = _stage_spec(spec)
+        self.books = nn.ModuleList(
+            make_quantizer(stage, width) for _ in range(1 if spec.shared else spec.stages)
+        )
+        powers = torch.arange(spec.stages)[:, None]
+        shrinkage = self._stage(0).shrinkage.expand(width)
+        self.register_buffer("scales", shrinkage**powers, persistent=False)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        return self._stage(0).codebook_sizes * self.spec.stages
+
+    def forward(self, z: Tensor) -> Quantized:
+        latents = _channels(self.project_in, z)
+        kept = self._stages_kept()
+        left, total, path = latents, torch.zeros_like(latents), torch.zeros_like(latents)
+        outs: list[Quantized] = []
+        for i, stage, scale in self._stages(latents.dim()):
+            out: Quantized = stage(left / scale)
+            outs.append(out)
+            value = out.values * scale
+            left = left - value.detach()
+            if i < kept:
+                total = total + value.detach()
+                path = path + value / kept
+        return Quantized(
+            _channels(self.project_out, total + (path - path.detach())),
+            tuple(grid for out in outs for grid in out.tokens),
+            {name: torch.stack([out.losses[name] for out in outs]).sum() for name in outs[0].losses},
+            level_stats([level for out in outs for level in split_levels(out.stats, len(out.tokens))]),
+        )
+
+    def lookup(self, tokens: TokenGrids) -> Tensor:
+        """Values of the tokens of all stages, or of the first few: coarser."""
+        each = len(self._stage(0).codebook_sizes)
+        total: Tensor | None = None
+        for i, stage, scale in self._stages(1 + tokens[0].dim()):
+            if i * each == len(tokens):
+                break
+            value = stage.lookup(tokens[i * each : (i + 1) * each]) * scale
+            total = value if total is None else total + value
+        assert total is not None
+        return _channels(self.project_out, total)
+
+    @property
+    def latents_wanted(self) -> int:
+        return max(stage.latents_wanted for _, stage, _ in self._stages(2))
+
+    @torch.no_grad()
+    def start(self, latents: Tensor) -> None:
+        """Each stage starts on what the ones before leave; a shared codebook on the latents."""
+        left = self.project_in(latents.float()).T[None]
+        for _, stage, scale in self._stages(left.dim()):
+            scaled = left / scale
+            if stage.latents_wanted:
+                stage.start(scaled[0].T)
+            left = left - _in_evaluation(stage, scaled) * scale
+
+    def _stage(self, i: int) -> Quantizer:
+        book = self.books[0 if self.spec.shared else i]
+        assert isinstance(book, Quantizer)
+        return book
+
+    def _stages(self, axes: int) -> Iterator[tuple[int, Quantizer, Tensor]]:
+        """Number, quantizer and scale, to be multiplied with a tensor of `axes` axes, of each stage."""
+        for i, scale in enumerate(self.scales):
+            yield i, self._stage(i), scale.reshape(-1, *(1 for _ in range(axes - 2)))
+
+    def _stages_kept(self) -> int:
+        """How many stages this batch is restored from."""
+        if not self.training or self.spec.dropout == 0:
+            return self.spec.stages
+        drawn = agree(torch.rand(2, device=self.scales.device))
+        dropped = bool(drawn[0] < self.spec.dropout)
+        return 1 + int(drawn[1] * self.spec.stages) if dropped else self.spec.stages
+
+
+def _stage_spec(spec: ResidualSpec) -> SingleSpec:
+    """Settings of a stage, whose codes are as wide as its latents.
+
+    What is counted in steps holds for a shared codebook too, which is used `stages` times a step.
+    """
+    stage = spec.quantizer
+    if not isinstance(stage, CodebookSpec):
+        return stage
+    uses = spec.stages if spec.shared else 1
+    return stage.model_copy(
+        update={
+            "code_dim": None,
+            "kmeans_after": uses * stage.kmeans_after,
+            "restart_after": uses * stage.restart_after,
+        }
+    )
+
+
+def _channels(layer: nn.Module, z: Tensor) -> Tensor:
+    """A layer over the channels of [B D *g], in float32 whatever the autocast."""
+    with torch.autocast(z.device.type, enabled=False):
+        out: Tensor = layer(z.movedim(1, -1).float()).movedim(-1, 1)
+        return out
+
+
+def _in_evaluation(quantizer: Quantizer, z: Tensor) -> Tensor:
+    """Values of z, leaving the state as it is."""
+    training = quantizer.training
+    quantizer.eval()
+    values: Tensor = quantizer(z).values
+    quantizer.train(training)
+    return values
