@@ -1,142 +1,14 @@
-"""2-D autoencoder of taming-transformers' VQGAN (Esser et al. 2021, arXiv 2012.09841).
-
-x [B C H W] -> conv k3 -> levels of (residual blocks [, attention], pad + strided conv)
-            -> residual, attention, residual -> GroupNorm, swish, conv k3 -> 1x1 (quant) -> tokens
-tokens -> 1x1 (post quant) -> conv k3 -> residual, attention, residual
-       -> levels of (residual blocks [, attention], nearest x2 + conv) -> GroupNorm, swish, conv k3
-"""
+"""2-D autoencoder of VQGAN (Esser et al. 2021, arXiv 2012.09841)."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from anycodec.config.codec import VqganSpec
 from anycodec.torch.codecs.base import Autoencoder
-from anycodec.torch.layers.attention import Attention2d
-from anycodec.torch.layers.norm import group_norm
+from anycodec.torch.layers.autoencoder2d import Decoder2d, Encoder2d
 from anycodec.torch.layers.patch import PatchPath, zero_
 from anycodec.torch.quantizers import make_quantizer
-
-
-class ResBlock2d(nn.Module):
-    """x + f(x), f = two of (GroupNorm, swish, conv k3); a 1x1 shortcut where widths differ."""
-
-    def __init__(self, in_channels: int, out_channels: int, groups: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1 = group_norm(in_channels, groups)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = group_norm(out_channels, groups)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        out: Tensor = self.shortcut(x) + h
-        return out
-
-
-class Downsample2d(nn.Module):
-    """Zero padding below and at the right, then conv k3 with stride 2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
-        return out
-
-
-class Upsample2d(nn.Module):
-    """Nearest neighbour x2, then conv k3."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return out
-
-
-def code_channels(spec: VqganSpec) -> int:
-    """D, the width of the codes."""
-    return spec.embed_channels or spec.latent_channels
-
-
-def _mid(spec: VqganSpec, width: int) -> nn.Sequential:
-    blocks: list[nn.Module] = [ResBlock2d(width, width, spec.norm_groups, spec.dropout)]
-    if spec.mid_attention:
-        blocks.append(Attention2d(width, spec.norm_groups))
-    blocks.append(ResBlock2d(width, width, spec.norm_groups, spec.dropout))
-    return nn.Sequential(*blocks)
-
-
-def _level(spec: VqganSpec, level: int, blocks: int, in_channels: int) -> nn.Sequential:
-    """Residual blocks of a level, each followed by attention where the spec asks for it."""
-    width = spec.base_channels * spec.channel_multipliers[level]
-    layers: list[nn.Module] = []
-    for _ in range(blocks):
-        layers.append(ResBlock2d(in_channels, width, spec.norm_groups, spec.dropout))
-        if level in spec.attention_levels:
-            layers.append(Attention2d(width, spec.norm_groups))
-        in_channels = width
-    return nn.Sequential(*layers)
-
-
-class Encoder2d(nn.Module):
-    """[B C H W] -> latents [B D H/f W/f]."""
-
-    def __init__(self, spec: VqganSpec, in_channels: int) -> None:
-        super().__init__()
-        width = spec.base_channels
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        levels: list[nn.Module] = []
-        last = len(spec.channel_multipliers) - 1
-        for level, multiplier in enumerate(spec.channel_multipliers):
-            levels.append(_level(spec, level, spec.res_blocks, width))
-            width = spec.base_channels * multiplier
-            if level != last:
-                levels.append(Downsample2d(width))
-        self.levels = nn.Sequential(*levels)
-        self.mid = _mid(spec, width)
-        self.norm_out = group_norm(width, spec.norm_groups)
-        self.conv_out = nn.Conv2d(width, spec.latent_channels, 3, padding=1)
-        self.quant_conv = nn.Conv2d(spec.latent_channels, code_channels(spec), 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.mid(self.levels(self.conv_in(x)))
-        z: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
-        return z
-
-
-class Decoder2d(nn.Module):
-    """Latents [B D H/f W/f] -> [B C H W]."""
-
-    def __init__(self, spec: VqganSpec, out_channels: int) -> None:
-        super().__init__()
-        width = spec.base_channels * spec.channel_multipliers[-1]
-        self.post_quant_conv = nn.Conv2d(code_channels(spec), spec.latent_channels, 1)
-        self.conv_in = nn.Conv2d(spec.latent_channels, width, 3, padding=1)
-        self.mid = _mid(spec, width)
-        levels: list[nn.Module] = []
-        for level in reversed(range(len(spec.channel_multipliers))):
-            levels.append(_level(spec, level, spec.res_blocks + 1, width))
-            width = spec.base_channels * spec.channel_multipliers[level]
-            if level:
-                levels.append(Upsample2d(width))
-        self.levels = nn.Sequential(*levels)
-        self.norm_out = group_norm(width, spec.norm_groups)
-        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
-
-    def forward(self, z: Tensor) -> Tensor:
-        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
-        x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
-        return x
 
 
 class Vqgan(Autoencoder):
@@ -145,10 +17,11 @@ class Vqgan(Autoencoder):
     def __init__(self, spec: VqganSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
-        self.encoder = Encoder2d(spec, in_channels)
-        self.quantizer = make_quantizer(spec.quantizer, code_channels(spec))
+        quant_conv = nn.Conv2d(spec.latent_channels, spec.code_channels, 1)
+        self.encoder = Encoder2d(spec, in_channels, spec.latent_channels, quant_conv)
+        self.quantizer = make_quantizer(spec.quantizer, spec.code_channels)
         self.decoder = Decoder2d(spec, in_channels)
         if spec.patch_skip:
-            self.patches = PatchPath(in_channels, code_channels(spec), spec.stride)
-            zero_(self.encoder.quant_conv)
+            self.patches = PatchPath(in_channels, spec.code_channels, spec.stride)
+            zero_(quant_conv)
             zero_(self.decoder.conv_out)

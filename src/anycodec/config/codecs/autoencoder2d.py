@@ -1,0 +1,62 @@
+"""What the 2-D convolutional autoencoders can be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from anycodec.config.base import PositiveInt, Spec
+
+
+class Autoencoder2dSpec(Spec):
+    """Settings of an encoder and a decoder of residual blocks, as many levels as resolutions."""
+
+    backbone: Literal["taming", "dome272"] = Field(
+        "taming",
+        description="layout of the decoder: dome272 narrows before each upsampling, so that no residual "
+        "block works at full resolution",
+    )
+    base_channels: int = Field(128, ge=1, description="width at full resolution")
+    channel_multipliers: tuple[PositiveInt, ...] = Field(
+        (1, 1, 2, 2, 4),
+        min_length=1,
+        description="width of each level over base_channels; f = 2^(levels - 1)",
+    )
+    res_blocks: int = Field(2, ge=1, description="residual blocks a level")
+    decoder_res_blocks: int | None = Field(
+        None, ge=1, description="residual blocks a level of the decoder; null = res_blocks + 1"
+    )
+    attention_levels: tuple[int, ...] = Field(
+        (4,), description="levels (0 = full resolution) with self-attention after each residual block"
+    )
+    mid_attention: bool = Field(True, description="self-attention at the bottleneck")
+    norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside residual blocks")
+    latent_channels: int = Field(256, ge=1, description="channels between the networks, z")
+    embed_channels: int | None = Field(None, ge=1, description="width of the codes; null = latent_channels")
+
+    @model_validator(mode="after")
+    def _levels_exist(self) -> Autoencoder2dSpec:
+        wrong = [i for i in self.attention_levels if not 0 <= i < len(self.channel_multipliers)]
+        if wrong:
+            raise ValueError(
+                f"attention_levels {wrong} do not exist: channel_multipliers has "
+                f"{len(self.channel_multipliers)} levels, 0 to {len(self.channel_multipliers) - 1}"
+            )
+        return self
+
+    @property
+    def code_channels(self) -> int:
+        """D, the width of the codes or latents."""
+        return self.embed_channels or self.latent_channels
+
+    @property
+    def axes(self) -> str:
+        return "HW"
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Pixels a token along each spatial axis."""
+        factor: int = 2 ** (len(self.channel_multipliers) - 1)
+        return (factor, factor)
