@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from anycodec.config.quantizers.codebook import CodebookSpec
+from anycodec.config.quantizers.codebook import LearnedCodebookSpec
 
 
-class SimVqSpec(CodebookSpec):
+class SimVqSpec(LearnedCodebookSpec):
     """Frozen codebook seen through one learned linear layer (SimVQ, arXiv 2411.02038)."""
 
     type: Literal["simvq"] = "simvq"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.config.quantizer import EmaSpec
-from anycodec.torch.quantizers.codebook import CodebookQuantizer
+from anycodec.torch.quantizers.codebook import CodebookQuantizer, Match
 from anycodec.torch.quantizers.ranks import sum_over_ranks
 
 
@@ -25,16 +25,16 @@ class Ema(CodebookQuantizer):
 
     def __init__(self, spec: EmaSpec, dim: int) -> None:
         super().__init__(spec, dim)
-        codes = torch.randn(spec.codebook_size, dim)
+        codes = torch.randn(spec.codebook_size, self.space.dim)
         self.register_buffer("codebook", codes)
         self.register_buffer("counts", torch.ones(spec.codebook_size))
         self.register_buffer("sums", codes.clone())
 
-    def codes(self) -> Tensor:
+    def table(self) -> Tensor:
         return self.codebook
 
-    def losses(self, z: Tensor, q: Tensor) -> dict[str, Tensor]:
-        return {"commitment": self.spec.beta * F.mse_loss(z, q.detach())}
+    def losses(self, match: Match) -> dict[str, Tensor]:
+        return {"commitment": self.spec.beta * F.mse_loss(match.z, match.q.detach())}
 
     @torch.no_grad()
     def learn(self, z: Tensor, index: Tensor, counts: Tensor) -> None:

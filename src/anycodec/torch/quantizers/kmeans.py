@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ _SAMPLES_A_CODE = 256
 
 
 @torch.no_grad()
-def kmeans(samples: Tensor, k: int, iterations: int) -> tuple[Tensor, Tensor]:
+def kmeans(
+    samples: Tensor, k: int, iterations: int, onto: Callable[[Tensor], Tensor] = torch.clone
+) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from randomly drawn samples; empty clusters restart at random samples.
 
     With fewer samples than codes, which is said in a warning, the spare codes are samples with a
@@ -24,6 +27,7 @@ def kmeans(samples: Tensor, k: int, iterations: int) -> tuple[Tensor, Tensor]:
         samples: [N D].
         k: number of codes.
         iterations: Lloyd iterations.
+        onto: puts means [k D] back where codes may be, as onto the sphere in spherical k-means.
 
     Returns:
         codes [k D] and the share of samples of each, [k].
@@ -42,6 +46,7 @@ def kmeans(samples: Tensor, k: int, iterations: int) -> tuple[Tensor, Tensor]:
         codes = torch.zeros_like(codes).index_add_(0, index, samples) / counts.clamp(min=1)[:, None]
         empty = (counts == 0).nonzero().flatten()
         codes[empty] = _draw(samples, len(empty))
+        codes = onto(codes)
     counts = counts.clamp(min=1)  # an empty cluster holds the sample it restarted at
     return codes, counts / counts.sum()
 

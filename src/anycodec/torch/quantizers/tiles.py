@@ -1,0 +1,15 @@
+"""Tables of latents by codes are made tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+TILE = 2**22
+"""Entries held at once (16 MiB of float32)."""
+
+
+def row_tiles(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of rows that make tables [n columns] of at most `TILE` entries, of one row at least."""
+    step = max(1, TILE // columns)
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
