@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.codec import CodecSpec
+from anycodec.config.data import DataSpec
 from anycodec.config.run import RunSpec
 from anycodec.errors import MissingExtra
 from anycodec.types import Tokens
@@ -93,6 +95,30 @@ class CodecRuntime(Protocol):
 
     def decode(self, tokens: Tokens) -> Windows:
         """Tokens of N windows -> [N C *s]."""
+
+
+WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
+"""Published implementations whose weights can become a run."""
+WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedCodec:
+    """A published codec in our terms.
+
+    Attributes:
+        spec: the architecture that its tensors (and its configuration) imply.
+        in_channels: C of the windows.
+        tensors: the whole state of the codec, as `weights.safetensors` stores it.
+        data: the kind of data, normalizer and window that it was trained on; no root.
+        note: what a user should know, "" where nothing.
+    """
+
+    spec: CodecSpec
+    in_channels: int
+    tensors: Mapping[str, NDArray[Any]]
+    data: DataSpec
+    note: str = ""
 
 
 class Engine(Protocol):

@@ -63,6 +63,10 @@ class RunError(UserError):
     """A run directory that is missing, incomplete or does not fit what is asked of it."""
 
 
+class WeightsError(UserError):
+    """Published weights that are damaged, unsafe, or not those of the implementation that was named."""
+
+
 class MissingExtra(UserError):
     """An optional part that is not installed."""
 
