@@ -9,6 +9,16 @@ QUANTIZERS = get_args(get_args(QuantizerSpec)[0])
 CODECS = get_args(get_args(CodecSpec)[0])
 
 SMALL_CODECS = {
+    "causal3d": {
+        "base_channels": 8,
+        "channels": (8, 8),
+        "time_strides": (1, 2),
+        "space_strides": (1, 2),
+        "res_blocks": 1,
+        "mid_blocks": 1,
+        "latent_channels": 6,
+        "norm_groups": 4,
+    },
     "simvqgan": {
         "base_channels": 8,
         "channels": (8, 12),

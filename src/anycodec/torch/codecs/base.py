@@ -107,11 +107,14 @@ class Autoencoder(Codec):
         return z if self.patches is None else z + self.patches.analyse(x)
 
     def _quantize(self, x: Tensor) -> Quantized:
+        self._check_size(x)
+        quantized: Quantized = self.quantizer(self._latents(x))
+        return quantized
+
+    def _check_size(self, x: Tensor) -> None:
         size = tuple(x.shape[2:])
         if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
             raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
-        quantized: Quantized = self.quantizer(self._latents(x))
-        return quantized
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         x: Tensor = self.decoder(z)

@@ -19,7 +19,7 @@ class PatchPath(nn.Module):
     Args:
         channels: C of the windows.
         dim: D of the latents.
-        stride: patch extent along each of *s, one or two axes.
+        stride: patch extent along each of *s, one to three axes.
     """
 
     def __init__(self, channels: int, dim: int, stride: Sequence[int]) -> None:
