@@ -17,23 +17,24 @@ _STARTING_LOGVAR = -6.0
 class Kl(ContinuousQuantizer):
     """z -> N(mean, var), each a learned linear map of z; a sample in training, the mean in evaluation.
 
-    loss = weight KL(N(mean, var) | N(0, 1)), mean over elements. Starts with mean = z.
+    loss = weight KL(N(mean, var) | N(0, 1)), mean over elements. Starts with the first channels of z as
+    the mean.
 
     Args:
         spec: settings.
-        dim: channels of z.
-        out_dim: channels of mean and var; None = as many.
+        dim: D of z.
+        latent_dim: channels of the latent; None = D.
     """
 
-    def __init__(self, spec: KlSpec, dim: int, out_dim: int | None = None) -> None:
+    def __init__(self, spec: KlSpec, dim: int, latent_dim: int | None = None) -> None:
         super().__init__()
-        out_dim = out_dim or dim
         self.weight = spec.weight
-        self.moments = nn.Linear(dim, 2 * out_dim)
+        width = latent_dim or dim
+        self.moments = nn.Linear(dim, 2 * width)
         with torch.no_grad():
-            self.moments.weight.copy_(torch.eye(2 * out_dim, dim))
-            self.moments.bias[:out_dim] = 0
-            self.moments.bias[out_dim:] = _STARTING_LOGVAR
+            self.moments.weight.copy_(torch.eye(2 * width, dim))
+            self.moments.bias[:width] = 0
+            self.moments.bias[width:] = _STARTING_LOGVAR
 
     def forward(self, z: Tensor) -> Quantized:
         with torch.autocast(z.device.type, enabled=False):

@@ -24,7 +24,7 @@ class Residual(Quantizer):
 
     In training, a share `dropout` of the batches is restored from the first n stages, n uniform in
     1 .. stages: any number of levels can be decoded later. All stages give tokens and learn from every
-    batch.
+    batch; a shared codebook of moving averages learns from one stage before the next uses it.
     """
 
     scales: Tensor
@@ -87,13 +87,28 @@ class Residual(Quantizer):
 
     @torch.no_grad()
     def start(self, latents: Tensor) -> None:
-        """Each stage starts on what the ones before leave; a shared codebook on the latents."""
-        left = self.project_in(latents.float()).T[None]
-        for _, stage, scale in self._stages(left.dim()):
-            scaled = left / scale
-            if stage.latents_wanted:
-                stage.start(scaled[0].T)
-            left = left - _in_evaluation(stage, scaled) * scale
+        """Each stage starts on what the ones before leave; a shared codebook on what all stages get."""
+        z = self.project_in(latents.float()).T[None]
+        inputs = [self._start_stage(0, z)]
+        for i in range(1, self.spec.stages):
+            inputs.append(self._start_stage(i, self._left_by(i - 1, inputs[-1])))
+        if self.spec.shared:
+            self._stage(0).start(torch.cat(inputs, dim=2)[0].T)
+
+    def _start_stage(self, i: int, scaled: Tensor) -> Tensor:
+        stage = self._stage(i)
+        if stage.latents_wanted:
+            stage.start(scaled[0].T)
+        return scaled
+
+    def _left_by(self, i: int, scaled: Tensor) -> Tensor:
+        """What stage i leaves of its input [1 D N], as the next stage gets it; the state stays as it is."""
+        stage = self._stage(i)
+        training = stage.training
+        stage.eval()
+        left: Tensor = (scaled - stage(scaled).values) * (self.scales[i] / self.scales[i + 1])[:, None]
+        stage.train(training)
+        return left
 
     def _stage(self, i: int) -> Quantizer:
         book = self.books[0 if self.spec.shared else i]
@@ -137,12 +152,3 @@ def _channels(layer: nn.Module, z: Tensor) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         out: Tensor = layer(z.movedim(1, -1).float()).movedim(-1, 1)
         return out
-
-
-def _in_evaluation(quantizer: Quantizer, z: Tensor) -> Tensor:
-    """Values of z, leaving the state as it is."""
-    training = quantizer.training
-    quantizer.eval()
-    values: Tensor = quantizer(z).values
-    quantizer.train(training)
-    return values
