@@ -5,17 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_TILE = 2**22
-"""Scores held at once (16 MiB of float32)."""
-_COLUMNS = 2**14
-"""Codes of a tile; larger codebooks are searched part by part, which keeps tiles near square."""
+from anycodec.torch.quantizers import shortlist
+from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, row_tiles
 
 
 @torch.no_grad()
 def nearest(z: Tensor, codes: Tensor) -> Tensor:
     """Index of the nearest code of each row; ties go to the lowest index.
 
-    argmin_k |z - c_k|^2 = argmin_k |c_k|^2 / 2 - z.c_k, in float32 whatever the autocast.
+    argmin_k |z - c_k|^2 = argmin_k |c_k|^2 / 2 - z.c_k, in float32 whatever the autocast. Where the
+    processor multiplies bfloat16 much faster, that makes a short list first.
 
     Args:
         z: [N D].
@@ -26,25 +25,41 @@ def nearest(z: Tensor, codes: Tensor) -> Tensor:
     """
     with torch.autocast(z.device.type, enabled=False):
         z, codes = z.float(), codes.float()
-        half_norm = codes.square().sum(dim=1).mul_(0.5)
-        rows = max(1, _TILE // min(len(codes), _COLUMNS))
-        index = torch.empty(len(z), dtype=torch.int64, device=z.device)
-        for start in range(0, len(z), rows):
-            index[start : start + rows] = _nearest_of_rows(z[start : start + rows], codes, half_norm)
+        if not shortlist.pays(z, codes):
+            return nearest_of_all(z, codes)
+        index, unsure = shortlist.nearest(z, codes)
+        if bool(unsure.any()):
+            index[unsure] = nearest_of_all(z[unsure], codes)
         return index
 
 
-def _nearest_of_rows(z: Tensor, codes: Tensor, half_norm: Tensor) -> Tensor:
-    """Running minimum over parts of the codebook."""
-    best, index = _best(z, codes[:_COLUMNS], half_norm[:_COLUMNS])
-    for start in range(_COLUMNS, len(codes), _COLUMNS):
-        part = slice(start, start + _COLUMNS)
-        score, candidate = _best(z, codes[part], half_norm[part])
-        index = torch.where(score < best, candidate + start, index)
-        best = torch.minimum(best, score)
+def nearest_of_all(z: Tensor, codes: Tensor) -> Tensor:
+    """As `nearest`, by float32 products with every code."""
+    half_norm = codes.square().sum(dim=1).mul_(0.5)
+    index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    for tile in row_tiles(len(z), min(len(codes), COLUMNS)):
+        best = torch.full_like(z[tile, 0], torch.inf)
+        for start in range(0, len(codes), COLUMNS):
+            part = slice(start, start + COLUMNS)
+            score, code = _least(torch.addmm(half_norm[part, None], codes[part], z[tile].T, alpha=-1))
+            index[tile] = torch.where(score < best, code + start, index[tile])
+            best = torch.minimum(best, score)
     return index
 
 
-def _best(z: Tensor, codes: Tensor, half_norm: Tensor) -> tuple[Tensor, Tensor]:
-    score, index = torch.addmm(half_norm, z, codes.T, alpha=-1).min(dim=1)
+def _least(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimum of each column of [K n] and its first place, twice as fast as `min` by groups of rows."""
+    whole = len(scores) - len(scores) % GROUP
+    if whole <= GROUP:
+        score, index = scores.min(dim=0)
+        return score, index
+    groups = scores[:whole].view(-1, GROUP, scores.shape[1])
+    group = groups.amin(dim=1).min(dim=0).indices
+    columns = torch.arange(scores.shape[1], device=scores.device)
+    score, member = groups[group, :, columns].min(dim=1)
+    index = group * GROUP + member
+    if whole < len(scores):
+        rest, place = scores[whole:].min(dim=0)
+        index = torch.where(rest < score, place + whole, index)
+        score = torch.minimum(score, rest)
     return score, index

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 TILE = 2**22
 """Entries held at once (16 MiB of float32)."""
+COLUMNS = 2**14
+"""Codes of a tile where a codebook can be searched part by part, which keeps tiles near square."""
+GROUP = 16
+"""Neighbouring codes whose minimum is taken together."""
 
 
 def row_tiles(rows: int, columns: int) -> Iterator[slice]:
