@@ -82,6 +82,19 @@ def test_short_lists_hold_the_nearest_code(rows, size, dim, exponent, seed):
     assert (gap[~unsure] <= 1e-5 * (z.norm(dim=1).double() + 1)[~unsure].square()).all()
 
 
+@given(st.integers(1, 40), st.integers(0, 2**20))
+def test_short_lists_stand_the_worst_rounding(dim, seed):
+    """Values half a step beside bfloat16 numbers, all rounded in one direction; true gaps below that."""
+    generator = torch.Generator().manual_seed(seed)
+    half_step = 2.0**-8 * torch.tensor([0.98, -0.98])[torch.randint(2, (300, dim), generator=generator)]
+    codes = torch.sign(torch.randn(300, dim, generator=generator)) + half_step
+    z = torch.ones(20, dim) + 2.0**-8 * 0.98
+    expected, distances = true_nearest(z, codes)
+    index, unsure = shortlist.nearest(z, codes)
+    gap = distances[torch.arange(20), index] - distances[torch.arange(20), expected]
+    assert (gap[~unsure] < 1e-5 * dim).all()
+
+
 def test_identical_codes_are_left_undecided():
     _, unsure = shortlist.nearest(torch.randn(20, 32), torch.ones(500, 32))
     assert unsure.all()

@@ -68,7 +68,7 @@ def nearest(z: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Latents rounded, [N W] with W = D + 3 filled up to full registers, their lengths and what rounding takes off them."""
+    """Latents rounded, [N W] with W = D + 3 filled up to full registers; lengths; what rounding took off."""
 
     rounded: Tensor
     length: Tensor
