@@ -32,6 +32,14 @@ SMALL_CODECS = {
         "latent_channels": 6,
         "norm_groups": 4,
     },
+    "klvae": {
+        "base_channels": 8,
+        "channel_multipliers": (1, 2),
+        "res_blocks": 1,
+        "attention_levels": (1,),
+        "latent_channels": 6,
+        "norm_groups": 4,
+    },
     "simvqgan": {
         "base_channels": 8,
         "channels": (8, 12),
@@ -113,6 +121,13 @@ def quantizer_variants(**settings):
     )
 
 
-def codec_spec(spec_class, quantizer_class=QUANTIZERS[0], **settings):
-    small = SMALL_CODECS[type_of(spec_class)] | {"quantizer": quantizer_spec(quantizer_class)}
-    return spec_class(**(small | settings))
+def quantizers_of(codec_class):
+    """The kinds of quantizers that a codec takes."""
+    annotation = codec_class.model_fields["quantizer"].annotation
+    allowed = get_args(annotation) or (annotation,)
+    return [kind for kind in QUANTIZERS if kind in allowed]
+
+
+def codec_spec(spec_class, quantizer_class=None, **settings):
+    quantizer = quantizer_spec(quantizer_class or quantizers_of(spec_class)[0])
+    return spec_class(**(SMALL_CODECS[type_of(spec_class)] | {"quantizer": quantizer} | settings))

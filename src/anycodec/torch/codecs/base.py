@@ -82,6 +82,17 @@ class Autoencoder(Codec):
     def decode(self, tokens: TokenGrids) -> Tensor:
         return self._reconstruct(self.quantizer.lookup(tokens))
 
+    def latents(self, x: Tensor) -> Tensor:
+        """Windows [B C *s] -> what the decoder sees [B D *g]: the codes, or the mode of a distribution.
+
+        In evaluation mode; in training mode, a distribution gives a sample.
+        """
+        return self._quantize(x).values
+
+    def decode_latents(self, z: Tensor) -> Tensor:
+        """What `latents` gives, or a generator made [B D *g] -> windows [B C *s]."""
+        return self._reconstruct(z)
+
     def forward(self, x: Tensor) -> CodecOutput:
         quantized = self._quantize(x)
         return CodecOutput(
