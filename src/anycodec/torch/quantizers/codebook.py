@@ -81,7 +81,10 @@ class CodebookQuantizer(Quantizer):
 
     @abstractmethod
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        """Move codes `which` [M] to `values` [M d], as if they had been used `counts` [M] times a step."""
+        """Move codes `which` [M] to `values` [M d], as if they had been used `counts` [M] times a step.
+
+        Tensors that a gradient may still be taken through are replaced, not changed.
+        """
 
     def assign(self, z: Tensor, codes: Tensor) -> Tensor:
         """The code of each of this process's points [N d]: [N] int64."""

@@ -43,10 +43,10 @@ class Ema(CodebookQuantizer):
         self.sums.lerp_(total, 1 - self.spec.decay)
         mass = self.counts.sum()
         smoothed = (self.counts + self.spec.epsilon) / (mass + len(counts) * self.spec.epsilon) * mass
-        self.codebook.copy_(self.sums / smoothed[:, None])
+        self.codebook = self.sums / smoothed[:, None]
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        self.codebook[which] = values
+        self.codebook = self.codebook.index_copy(0, which, values)
         self.counts[which] = counts
         self.sums[which] = values * counts[:, None]

@@ -36,3 +36,8 @@ class LearnedCodebook(CodebookQuantizer):
     def lr_factors(self) -> Mapping[nn.Parameter, float]:
         around = set(self.space.parameters())
         return {p: self.spec.codebook_lr for p in self.parameters() if p not in around}
+
+
+def set_rows(codebook: nn.Parameter, which: Tensor, values: Tensor) -> None:
+    """Move codes that are not in use, also where stages that share the codebook still await gradients."""
+    codebook.data[which] = values

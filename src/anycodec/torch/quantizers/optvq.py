@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from anycodec.config.quantizer import OptVqSpec
 from anycodec.torch.quantizers.codebook import Match
-from anycodec.torch.quantizers.learned import LearnedCodebook
+from anycodec.torch.quantizers.learned import LearnedCodebook, set_rows
 from anycodec.torch.quantizers.search import nearest
 from anycodec.torch.quantizers.sinkhorn import Transport
 from anycodec.torch.quantizers.through_linear import seen_back, seen_through, square_linear
@@ -53,7 +53,8 @@ class OptVq(LearnedCodebook):
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        self.codebook[which] = values if self.linear is None else seen_back(self.linear, values)
+        rows = values if self.linear is None else seen_back(self.linear, values)
+        set_rows(self.codebook, which, rows)
 
 
 def cross_entropy(match: Match) -> Tensor:

@@ -30,4 +30,4 @@ class SimVq(LearnedCodebook):
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        self.frozen[which] = seen_back(self.linear, values)
+        self.frozen = self.frozen.index_copy(0, which, seen_back(self.linear, values))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from anycodec.config.quantizer import VqSpec
-from anycodec.torch.quantizers.learned import LearnedCodebook
+from anycodec.torch.quantizers.learned import LearnedCodebook, set_rows
 
 
 class Vq(LearnedCodebook):
@@ -22,4 +22,4 @@ class Vq(LearnedCodebook):
 
     @torch.no_grad()
     def place(self, which: Tensor, values: Tensor, counts: Tensor) -> None:
-        self.codebook[which] = values
+        set_rows(self.codebook, which, values)

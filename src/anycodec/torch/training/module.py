@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from anycodec.config.train import TrainSpec
 from anycodec.errors import RunError
 from anycodec.torch.codecs.base import Codec
+from anycodec.torch.quantizers import Quantizer
 from anycodec.torch.training.schedule import schedule_factor
 
 
@@ -36,10 +38,8 @@ class CodecTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         spec = self.spec.optimizer
-        parameters = [p for p in self.codec.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True
-        )
+        groups = parameter_groups(self.codec, spec.lr)
+        optimizer = torch.optim.AdamW(groups, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule_factor(self.spec))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -47,8 +47,8 @@ class CodecTraining(pl.LightningModule):
         """Put the learning rate where it is after `step` updates: it depends on nothing else."""
         scheduler = trainer.lr_scheduler_configs[0].scheduler
         scheduler.last_epoch = step
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.spec.optimizer.lr * schedule_factor(self.spec)(step)
+        for group, base in zip(trainer.optimizers[0].param_groups, scheduler.base_lrs, strict=True):
+            group["lr"] = base * schedule_factor(self.spec)(step)
 
     def training_step(self, batch: Tensor, _: int) -> Tensor:
         output = self.codec(batch)
@@ -77,6 +77,17 @@ class CodecTraining(pl.LightningModule):
         """
         require_finite(self.last, self.steps_done)
         require_finite({f"weight {k}": v for k, v in self.codec.named_parameters()}, self.steps_done)
+
+
+def parameter_groups(codec: Codec, lr: float) -> list[dict[str, Any]]:
+    """The trained parameters by learning rate: first `lr`, then the multiples that quantizers ask for."""
+    quantizers = (module for module in codec.modules() if isinstance(module, Quantizer))
+    factors = {p: factor for quantizer in quantizers for p, factor in quantizer.lr_factors().items()}
+    groups: defaultdict[float, list[nn.Parameter]] = defaultdict(list, {1.0: []})
+    for parameter in codec.parameters():
+        if parameter.requires_grad:
+            groups[factors.get(parameter, 1.0)].append(parameter)
+    return [{"params": parameters, "lr": factor * lr} for factor, parameters in groups.items()]
 
 
 def require_finite(figures: Mapping[str, Tensor | float], step: int) -> None:
