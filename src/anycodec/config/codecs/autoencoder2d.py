@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from anycodec.config.base import PositiveInt, Spec
 
@@ -18,7 +18,7 @@ class Autoencoder2dSpec(Spec):
         "block works at full resolution",
     )
     base_channels: int = Field(128, ge=1, description="width at full resolution")
-    channel_multipliers: tuple[PositiveInt, ...] = Field(
+    channel_multipliers: tuple[PositiveInt | PositiveFloat, ...] = Field(
         (1, 1, 2, 2, 4),
         min_length=1,
         description="width of each level over base_channels; f = 2^(levels - 1)",
@@ -37,6 +37,18 @@ class Autoencoder2dSpec(Spec):
     embed_channels: int | None = Field(None, ge=1, description="width of the codes; null = latent_channels")
 
     @model_validator(mode="after")
+    def _whole_widths(self) -> Autoencoder2dSpec:
+        exact = (self.base_channels * multiplier for multiplier in self.channel_multipliers)
+        pairs = zip(self.channel_multipliers, exact, self.widths, strict=True)
+        broken = [m for m, value, width in pairs if width < 1 or abs(value - width) > 1e-3]
+        if broken:
+            raise ValueError(
+                f"base_channels {self.base_channels} x channel_multipliers {broken} is no whole number: "
+                "choose multipliers that give whole widths"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _levels_exist(self) -> Autoencoder2dSpec:
         wrong = [i for i in self.attention_levels if not 0 <= i < len(self.channel_multipliers)]
         if wrong:
@@ -45,6 +57,11 @@ class Autoencoder2dSpec(Spec):
                 f"{len(self.channel_multipliers)} levels, 0 to {len(self.channel_multipliers) - 1}"
             )
         return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from full resolution on."""
+        return tuple(round(self.base_channels * multiplier) for multiplier in self.channel_multipliers)
 
     @property
     def code_channels(self) -> int:

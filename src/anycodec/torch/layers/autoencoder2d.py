@@ -98,9 +98,8 @@ class Encoder2d(nn.Module):
         width = spec.base_channels
         self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
         levels: list[nn.Module] = []
-        last = len(spec.channel_multipliers) - 1
-        for level, multiplier in enumerate(spec.channel_multipliers):
-            wider = spec.base_channels * multiplier
+        last = len(spec.widths) - 1
+        for level, wider in enumerate(spec.widths):
             levels.append(_level(spec, spec.res_blocks, width, wider, level in spec.attention_levels))
             width = wider
             if level != last:
@@ -126,8 +125,8 @@ class Decoder2d(nn.Module):
 
     def __init__(self, spec: Autoencoder2dSpec, out_channels: int) -> None:
         super().__init__()
-        last = len(spec.channel_multipliers) - 1
-        width = spec.base_channels * spec.channel_multipliers[last]
+        last = len(spec.widths) - 1
+        width = spec.widths[last]
         self.post_quant_conv = nn.Conv2d(spec.code_channels, spec.latent_channels, 1)
         self.conv_in = nn.Conv2d(spec.latent_channels, width, 3, padding=1)
         self.mid = _mid(spec, width)
@@ -135,7 +134,7 @@ class Decoder2d(nn.Module):
         late = spec.backbone == "dome272"
         levels: list[nn.Module] = []
         for level in range(last, -1, -1):
-            narrower = spec.base_channels * spec.channel_multipliers[level]
+            narrower = spec.widths[level]
             resolution = min(level + 1, last) if late else level
             attention = resolution in spec.attention_levels
             levels.append(_level(spec, blocks, width, narrower, attention))
