@@ -49,6 +49,7 @@ SMALL_CODECS = {
         "latent_channels": 6,
         "norm_groups": 4,
     },
+    "totem": {"hidden_channels": 12, "res_channels": 8, "latent_channels": 6},
     "vqgan": {
         "base_channels": 8,
         "channel_multipliers": (1, 2),

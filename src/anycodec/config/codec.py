@@ -9,8 +9,11 @@ from pydantic import Field
 from anycodec.config.codecs.causal3d import Causal3dSpec
 from anycodec.config.codecs.klvae import KlVaeSpec
 from anycodec.config.codecs.simvqgan import SimVqganSpec
+from anycodec.config.codecs.totem import TotemSpec
 from anycodec.config.codecs.vqgan import VqganSpec
 
-CodecSpec = Annotated[Causal3dSpec | KlVaeSpec | SimVqganSpec | VqganSpec, Field(discriminator="type")]
+CodecSpec = Annotated[
+    Causal3dSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec, Field(discriminator="type")
+]
 
-__all__ = ["Causal3dSpec", "CodecSpec", "KlVaeSpec", "SimVqganSpec", "VqganSpec"]
+__all__ = ["Causal3dSpec", "CodecSpec", "KlVaeSpec", "SimVqganSpec", "TotemSpec", "VqganSpec"]

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from anycodec.config.base import PositiveInt, Spec
+from anycodec.config.base import PositiveInt
+from anycodec.config.codecs.base import AnyCodecSpec
 
 
-class Autoencoder2dSpec(Spec):
+class Autoencoder2dSpec(AnyCodecSpec):
     """Settings of an encoder and a decoder of residual blocks, as many levels as resolutions."""
 
     backbone: Literal["taming", "dome272"] = Field(

@@ -7,11 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from anycodec.config.base import PositiveInt, Spec
+from anycodec.config.base import PositiveInt
+from anycodec.config.codecs.base import AnyCodecSpec
 from anycodec.config.quantizer import EmaSpec, QuantizerSpec
 
 
-class Causal3dSpec(Spec):
+class Causal3dSpec(AnyCodecSpec):
     """Causal 3-D convolutional autoencoder of clips, after MAGVIT-v2 (Yu et al. 2023, arXiv 2310.05737).
 
     A token covers 4 frames of 8 x 8 pixels with the defaults. No layer looks into the future, so

@@ -7,11 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from anycodec.config.base import PositiveInt, Spec
+from anycodec.config.base import PositiveInt
+from anycodec.config.codecs.base import AnyCodecSpec
 from anycodec.config.quantizer import QuantizerSpec, SimVqSpec
 
 
-class SimVqganSpec(Spec):
+class SimVqganSpec(AnyCodecSpec):
     """1-D residual convolutional autoencoder (the nanopore system's; facts/nanopore.md).
 
     That system is base_channels 128, channels (128, 256, 256, 512), strides (4, 4, 4, 3),

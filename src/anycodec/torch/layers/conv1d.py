@@ -28,6 +28,22 @@ class Conv1d(nn.Conv1d):
         return F.conv2d(F.pad(x, (left, right)), weight, self.bias, stride=(1, stride))
 
 
+class PaddedConv1d(nn.Conv1d):
+    """Convolution of [B C 1 T] along T with zeros at both ends, `padding` each."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return F.conv2d(x, self.weight[:, :, None], self.bias, stride=stride, padding=padding)
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """Transposed convolution of [B C 1 T] along T."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return F.conv_transpose2d(x, self.weight[:, :, None], self.bias, stride=stride, padding=padding)
+
+
 class Upsample1d(nn.Module):
     """Convolution to C * factor channels, then interleaved along T: [B C 1 T] -> [B O 1 T * factor]."""
 
