@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,23 @@ def read_arrays(path: Path) -> Arrays:
         raise RunError(f"damaged {path.name}: {error}", where=str(path)) from error
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
+def write_arrays(
+    path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write NumPy arrays as safetensors, atomically.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        metadata: text that goes with them.
 
     Raises:
         ResourceError: the disk is full.
     """
     with atomic_path(path) as temporary:
         try:
-            save_file({name: np.asarray(value, order="C") for name, value in arrays.items()}, temporary)
+            ordered = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+            save_file(ordered, temporary, dict(metadata) if metadata else None)
         except SafetensorError as error:
             if "No space left" not in str(error):
                 raise

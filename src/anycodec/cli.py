@@ -166,6 +166,56 @@ def inspect(
     return workflow.run(path=path)
 
 
+@app.command("import")
+def import_(
+    source: Annotated[
+        Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"],
+        typer.Argument(metavar="SOURCE", help="Whose weights.", show_default=False),
+    ],
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="Safetensors file, PyTorch checkpoint, or folder of diffusers.",
+            show_default=False,
+        ),
+    ],
+    overrides: Overrides = None,
+    *,
+    config: Annotated[
+        Path | None, typer.Option(help="The YAML or JSON that was published with them.")
+    ] = None,
+    data: Annotated[
+        Literal["pod5", "table", "array", "image", "video"] | None,
+        typer.Option(help="data.type of the files it is for.", show_default="what it was trained on"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/SOURCE")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run in that folder.")] = False,
+) -> int | None:
+    """Make a run of published weights."""
+    from anycodec.workflows import import_ as workflow
+
+    return workflow.run(
+        source=source, weights=weights, overrides=overrides or [], config=config, data=data, out=out,
+        force=force,
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    run: Run,
+    *,
+    to: Annotated[Literal["diffusers"], typer.Option(help="The library that shall read it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
+) -> int | None:
+    """Write a run's codec for another library."""
+    from anycodec.workflows import export as workflow
+
+    return workflow.run(run=run, to=to, out=out)
+
+
 @app.command()
 def split(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of data.", show_default=False)],

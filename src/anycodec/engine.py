@@ -100,6 +100,8 @@ class CodecRuntime(Protocol):
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
 """Published implementations whose weights can become a run."""
 WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
+ExportTarget = Literal["diffusers"]
+"""Libraries that can read a codec of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,19 @@ class ImportedCodec:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedCodec:
+    """A codec in another library's terms.
+
+    Attributes:
+        settings: that library's configuration of the model.
+        tensors: its state, by that library's names.
+    """
+
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[Any]]
+
+
 class Engine(Protocol):
     """A framework."""
 
@@ -132,6 +147,29 @@ class Engine(Protocol):
 
         Raises:
             RunError: weights that don't belong to the configuration; unknown and missing keys are listed.
+        """
+
+    def import_weights(
+        self, source: WeightSource, weights: Path, config: Mapping[str, Any] | None
+    ) -> ImportedCodec:
+        """Read a published file of weights; nothing in it is ever run.
+
+        Args:
+            source: whose it is.
+            weights: a safetensors file or a checkpoint.
+            config: the content of the configuration that was published with it.
+
+        Raises:
+            WeightsError: unreadable, unsafe, or not of that source; unknown and missing keys are listed.
+        """
+
+    def export_weights(
+        self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path
+    ) -> ExportedCodec:
+        """The codec of a run for another library.
+
+        Raises:
+            RunError: damaged weights, or a codec that the library does not have; says why.
         """
 
 

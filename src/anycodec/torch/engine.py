@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from anycodec.config.run import RunSpec
-from anycodec.engine import TrainingJob, TrainingResult, Windows
+from anycodec.engine import (
+    ExportedCodec,
+    ExportTarget,
+    ImportedCodec,
+    TrainingJob,
+    TrainingResult,
+    WeightSource,
+    Windows,
+)
 from anycodec.errors import RunError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Codec
@@ -78,27 +88,47 @@ class TorchEngine:
 
     def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> TorchCodec:
         """Rebuild a codec; see `anycodec.engine.Engine.load`."""
-        codec = make_codec(spec.codec, in_channels)
-        try:
-            tensors = load_file(weights)
-        except (SafetensorError, OSError) as error:
-            raise RunError(f"damaged weights: {error}", where=str(weights)) from error
-        expected = {name: value.shape for name, value in codec.state_dict().items()}
-        problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
-        problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
-        problems += [
-            f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
-            for name, shape in expected.items()
-            if name in tensors and tensors[name].shape != shape
-        ]
-        if problems:
-            raise RunError(
-                "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:8]),
-                where=str(weights),
-                how="use the config.yaml and weights.safetensors of one run",
-            )
-        codec.load_state_dict(tensors)
-        return TorchCodec(codec, choose_device(device))
+        return TorchCodec(_load(spec, in_channels, weights), choose_device(device))
+
+    def import_weights(
+        self, source: WeightSource, weights: Path, config: Mapping[str, Any] | None
+    ) -> ImportedCodec:
+        """Read a published file of weights; see `anycodec.engine.Engine.import_weights`."""
+        from anycodec.torch.importers import import_weights
+
+        return import_weights(source, weights, config)
+
+    def export_weights(
+        self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path
+    ) -> ExportedCodec:
+        """The codec of a run for another library; see `anycodec.engine.Engine.export_weights`."""
+        from anycodec.torch.exporters import export
+
+        return export(target, _load(spec, in_channels, weights), spec)
+
+
+def _load(spec: RunSpec, in_channels: int, weights: Path) -> Codec:
+    codec = make_codec(spec.codec, in_channels)
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"damaged weights: {error}", where=str(weights)) from error
+    expected = {name: value.shape for name, value in codec.state_dict().items()}
+    problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
+    problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
+    problems += [
+        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    if problems:
+        raise RunError(
+            "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:8]),
+            where=str(weights),
+            how="use the config.yaml and weights.safetensors of one run",
+        )
+    codec.load_state_dict(tensors)
+    return codec
 
 
 def create() -> TorchEngine:

@@ -13,7 +13,7 @@ Files are read elsewhere (`anycodec.torch.importers.files`): importers never see
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def adopt(
     """
     own = codec.state_dict()
     parameters = {name for name, _ in codec.named_parameters()}
-    theirs = {name: found for name in own if (found := _translate(name, names)) is not None}
+    theirs = {name: found for name in own if (found := translated(name, names)) is not None}
     untold = sorted(parameters - theirs.keys())
     if untold:
         raise TypeError(f"the importer does not say where these come from: {untold}")
@@ -90,7 +90,7 @@ def adopt(
 
 
 def refuse_mismatch(
-    *, missing: Sequence[str] | set[str] = (), unknown: Sequence[str] = (), differing: Sequence[str] = ()
+    *, missing: Collection[str] = (), unknown: Collection[str] = (), differing: Collection[str] = ()
 ) -> None:
     """Do nothing where all three are empty.
 
@@ -116,7 +116,7 @@ def require(tensors: Tensors, *names: str) -> None:
     if missing:
         raise WeightsError(
             f"these weights are of another implementation: they lack {shortened(missing)} "
-            f"and hold {shortened(tensors)}",
+            f"and hold {shortened(tensors, 4)}",
             how="check the source's name: anycodec import --help",
         )
 
@@ -147,14 +147,15 @@ def section(config: Config | None, *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def shortened(names: Sequence[str] | set[str] | Mapping[str, Any]) -> str:
-    """Sorted names for a message; of more than a dozen the first, and how many more."""
+def shortened(names: Collection[str], most: int = _SHOWN) -> str:
+    """Sorted names for a message; of many the first, and how many more."""
     ordered = sorted(names)
-    more = f", ... ({len(ordered) - _SHOWN} more)" if len(ordered) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + more
+    more = f", ... ({len(ordered) - most} more)" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more
 
 
-def _translate(name: str, names: Mapping[str, str]) -> str | None:
+def translated(name: str, names: Mapping[str, str]) -> str | None:
+    """Their name of one of our tensors, None where `names` leaves it out; the longest prefix counts."""
     fitting = [prefix for prefix in names if _within(name, (prefix,))]
     if not fitting:
         return None
@@ -176,5 +177,5 @@ def _plain(value: Any) -> Any:
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = np.ascontiguousarray(tensor.detach().numpy())
+    array: NDArray[Any] = np.asarray(tensor.detach().numpy(), order="C")
     return array
