@@ -74,7 +74,7 @@ def quantizer_spec(spec_class, **settings):
         "codebook_size": 16,
         "kmeans_init": False,
         "restart_after": 0,
-        "levels": (4, 4),
+        "levels": (8, 8),
         "stages": 2,
     } | settings
     if "quantizer" in spec_class.model_fields:

@@ -77,9 +77,12 @@ def test_lookup_gives_the_values_of_training(name, grid):
 @every_quantizer_with_tokens
 @every_grid
 def test_lookup_gives_exactly_the_values_of_evaluation(name, grid):
+    """In the same order in memory too: convolutions round by it."""
     quantizer = build(name).eval()
     out = quantizer(torch.randn(2, DIM, *grid))
-    assert torch.equal(quantizer.lookup(out.tokens), out.values)
+    found = quantizer.lookup(out.tokens)
+    assert torch.equal(found, out.values)
+    assert found.stride() == out.values.stride()
 
 
 @every_quantizer_with_tokens

@@ -32,13 +32,13 @@ class Result:
 
     Attributes:
         description: one line: what it is.
-        rate: its size.
+        rate: its size, None where it gives nothing to store (continuous latents).
         original: errors in the signals' unit.
         normalised: errors in the network's unit.
     """
 
     description: str
-    rate: Rate
+    rate: Rate | None
     original: Scores
     normalised: Scores
 
@@ -202,10 +202,10 @@ def _evaluation(data: dict[str, Any]) -> Evaluation:
 
 
 def _result(data: dict[str, Any]) -> Result:
-    rate = Rate(**data["rate"])
+    rate = data["rate"] and Rate(**data["rate"])
     return Result(
         description=str(data["description"]),
-        rate=replace(rate, nominal=float(rate.nominal), entropy=float(rate.entropy)),
+        rate=rate and replace(rate, nominal=float(rate.nominal), entropy=float(rate.entropy)),
         original=_numbers(data["original"]),
         normalised=_numbers(data["normalised"]),
     )

@@ -159,10 +159,10 @@ def training_figure(curves: Curves) -> bytes | None:
 
 def rate_figure(evaluation: Evaluation) -> bytes | None:
     """SNR of the normalised values over the rate of the tokens; None without a baseline."""
-    baseline = evaluation.baseline
-    if baseline is None:
+    codec, baseline = evaluation.codec, evaluation.baseline
+    if baseline is None or baseline.rate is None or codec.rate is None:
         return None
-    here = evaluation.codec.rate.entropy, evaluation.codec.normalised.get("snr", math.nan)
+    here = codec.rate.entropy, codec.normalised.get("snr", math.nan)
     there = baseline.rate.entropy, baseline.normalised.get("snr", math.nan)
     if not all(map(math.isfinite, (*here, *there))):
         return None

@@ -110,7 +110,7 @@ def _example_figures(examples: Sequence[Example], evaluation: Evaluation) -> dic
 
 
 def _html(run: RunDirectory, evaluation: Evaluation, pictures: dict[str, bytes]) -> str:
-    codec, baseline = evaluation.codec, evaluation.baseline
+    baseline = evaluation.baseline
     examples = [png for name, png in pictures.items() if name.startswith("example")]
     config = run.config.read_text(encoding="utf-8") if run.config.is_file() else ""
     sections = [
@@ -120,7 +120,7 @@ def _html(run: RunDirectory, evaluation: Evaluation, pictures: dict[str, bytes])
             *(page.picture(png, _example_caption(evaluation)) for png in examples),
             page.picture(pictures.get("errors"), "Errors over the pieces shown above."),
         ),
-        page.section("Rate", page.bar(_rate_parts(codec.rate)), page.table(*_rate_table(evaluation))),
+        page.section("Rate", *_rate(evaluation)),
         page.section(
             "Errors",
             page.table(*_error_table(evaluation)),
@@ -129,10 +129,7 @@ def _html(run: RunDirectory, evaluation: Evaluation, pictures: dict[str, bytes])
                 "the mean of each channel of each signal removed. Normalised: the unit the network works in."
             ),
         ),
-        page.section(
-            "Against the baseline",
-            page.picture(pictures.get("rate"), _rate_caption(baseline)),
-        ),
+        page.section("Against the baseline", page.picture(pictures.get("rate"), _rate_caption(baseline))),
         page.section(
             "Codebook",
             page.picture(pictures.get("codebook"), "How often each code occurs in the evaluated signals."),
@@ -152,22 +149,24 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str]]:
     codec, baseline, rate = evaluation.codec, evaluation.baseline, evaluation.codec.rate
     name, quality = _quality(codec, evaluation)
     shown = [(f"{quality:.2f} dB", name)]
-    if baseline is not None:
+    if baseline is not None and baseline.rate is not None and rate is not None:
         gain = quality - _quality(baseline, evaluation)[1]
         shown.append((f"{gain:+.2f} dB", f"{name} over k-means VQ {_at_rate(rate, baseline.rate)}"))
-    shown.append((f"{rate.bits_per_value:.3g}", "bits/value, everything counted"))
-    if rate.bits_per_pixel is not None:
-        shown.append((f"{rate.bits_per_pixel:.3g}", "bits/pixel, everything counted"))
-    if rate.source_bytes:
-        shown.append(
-            (
-                f"{rate.source_bytes / rate.total_bytes:.1f} \N{MULTIPLICATION SIGN}",
-                "smaller than the native files",
-            )
-        )
+    if rate is not None:
+        shown += _sizes(rate)
     if evaluation.token_counts:
         uses = [CodebookUse.of(counts) for counts in evaluation.token_counts]
         shown.append((f"{sum(u.used for u in uses) / sum(u.size for u in uses):.0%}", "of the codes in use"))
+    return shown
+
+
+def _sizes(rate: Rate) -> list[tuple[str, str]]:
+    shown = [(f"{rate.bits_per_value:.3g}", "bits/value, everything counted")]
+    if rate.bits_per_pixel is not None:
+        shown.append((f"{rate.bits_per_pixel:.3g}", "bits/pixel, everything counted"))
+    if rate.source_bytes:
+        times = f"{rate.source_bytes / rate.total_bytes:.1f} \N{MULTIPLICATION SIGN}"
+        shown.append((times, "smaller than the native files"))
     return shown
 
 
@@ -187,9 +186,16 @@ def _lead(evaluation: Evaluation) -> str:
     kinds = {"1d": "1-D signals", "image": "pictures", "video": "video"}
     rate = f" at {evaluation.sample_rate:g} a second" if evaluation.sample_rate else ""
     counts = f"{_count(evaluation.n_files, 'file')}, {_count(evaluation.n_signals, 'signal')}"
-    return f"{evaluation.codec.description}. Evaluated on {kinds[evaluation.kind]}{rate}: {counts}, " + (
-        f"{evaluation.codec.rate.values:,} values."
-    )
+    coded = evaluation.codec.rate
+    values = "" if coded is None else f", {coded.values:,} values"
+    return f"{evaluation.codec.description}. Evaluated on {kinds[evaluation.kind]}{rate}: {counts}{values}."
+
+
+def _rate(evaluation: Evaluation) -> list[str]:
+    rate = evaluation.codec.rate
+    if rate is None:
+        return [page.note("Latents stay continuous: there are no tokens to store, and no rate.")]
+    return [page.bar(_rate_parts(rate)), page.table(*_rate_table(evaluation))]
 
 
 def _rate_parts(rate: Rate) -> list[tuple[str, float, str]]:
@@ -198,7 +204,7 @@ def _rate_parts(rate: Rate) -> list[tuple[str, float, str]]:
 
 def _rate_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     results = _results(evaluation)
-    rates = [result.rate for result in results]
+    rates = [result.rate for result in results if result.rate is not None]
     rows = [
         ["total, bits/value", *(f"{rate.bits_per_value:.4f}" for rate in rates)],
         ["side information in it", *(f"{rate.side_bits_per_value:.4f}" for rate in rates)],

@@ -19,7 +19,7 @@ class CodecOutput:
 
     Attributes:
         reconstruction: [B C *s], shaped like the input.
-        tokens: one int64 grid [B *g] a level.
+        tokens: one int64 grid [B *g] a level; () where latents stay continuous.
         losses: weighted scalar terms by name (commitment, codebook, ...).
         stats: scalars to watch (perplexity, codes_used, ...).
     """
@@ -39,7 +39,7 @@ class Codec(nn.Module, ABC):
     @property
     @abstractmethod
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Codes a level."""
+        """Codes a level; () where latents stay continuous: such a codec has no tokens to decode."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> TokenGrids:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -52,18 +54,18 @@ class Residual(Quantizer):
     def forward(self, z: Tensor) -> Quantized:
         latents = _channels(self.project_in, z)
         kept = self._stages_kept()
-        left, total, path = latents, torch.zeros_like(latents), torch.zeros_like(latents)
+        left = latents
         outs: list[Quantized] = []
-        for i, stage, scale in self._stages(latents.dim()):
+        values: list[Tensor] = []
+        for _, stage, scale in self._stages(latents.dim()):
             out: Quantized = stage(left / scale)
             outs.append(out)
-            value = out.values * scale
-            left = left - value.detach()
-            if i < kept:
-                total = total + value.detach()
-                path = path + value / kept
+            values.append(out.values * scale)
+            left = left - values[-1].detach()
+        total = reduce(add, values[:kept])
+        path = total / kept
         return Quantized(
-            _channels(self.project_out, total + (path - path.detach())),
+            _channels(self.project_out, total.detach() + (path - path.detach())),
             tuple(grid for out in outs for grid in out.tokens),
             {name: torch.stack([out.losses[name] for out in outs]).sum() for name in outs[0].losses},
             level_stats([level for out in outs for level in split_levels(out.stats, len(out.tokens))]),
@@ -72,14 +74,12 @@ class Residual(Quantizer):
     def lookup(self, tokens: TokenGrids) -> Tensor:
         """Values of the tokens of all stages, or of the first few: coarser."""
         each = len(self._stage(0).codebook_sizes)
-        total: Tensor | None = None
-        for i, stage, scale in self._stages(1 + tokens[0].dim()):
-            if i * each == len(tokens):
-                break
-            value = stage.lookup(tokens[i * each : (i + 1) * each]) * scale
-            total = value if total is None else total + value
-        assert total is not None
-        return _channels(self.project_out, total)
+        values = [
+            stage.lookup(tokens[i * each : (i + 1) * each]) * scale
+            for i, stage, scale in self._stages(1 + tokens[0].dim())
+            if i * each < len(tokens)
+        ]
+        return _channels(self.project_out, reduce(add, values))
 
     @property
     def latents_wanted(self) -> int:

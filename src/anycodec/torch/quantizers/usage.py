@@ -15,7 +15,7 @@ def code_use(counts: Tensor) -> dict[str, Tensor]:
     p = counts / counts.sum()
     return {
         "perplexity": torch.exp(-torch.special.xlogy(p, p).sum()),
-        "codes_used": (counts > 0).float().mean(),
+        "codes_used": (counts > 0).to(p).mean(),
     }
 
 

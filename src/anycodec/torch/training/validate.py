@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from anycodec.torch.quantizers.usage import code_use, level_stats
 from anycodec.torch.training.module import CodecTraining
 
-METRICS = ("val/loss", "val/mse", "val/l1", "val/snr", "val/psnr", "val/codes_used", "val/perplexity")
+METRICS = ("val/loss", "val/mse", "val/l1", "val/snr", "val/psnr")
 """What `train.best.metric` can name. `val/snr` and `val/psnr` are in dB, on normalised windows;
-`val/psnr` takes a range of 2, [-1, 1]. `val/codes_used` is the share of codes in use, over levels."""
+`val/psnr` takes a range of 2, [-1, 1]."""
+TOKEN_METRICS = ("val/codes_used", "val/perplexity")
+"""What it can name too where the codec has tokens: means over levels, which have their own
+`val/codes_used_0`, ... where there are several."""
 
 
 @torch.no_grad()
@@ -44,16 +48,16 @@ def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, floa
         "val/l1": absolute / count,
         "val/snr": _db(variance / mse),
         "val/psnr": _db(4 / mse),
-        "val/codes_used": float(sum((c > 0).float().mean().item() for c in usage) / len(usage)),
-        "val/perplexity": float(sum(_perplexity(c) for c in usage) / len(usage)),
-    }
+    } | _token_figures(usage)
+
+
+def _token_figures(usage: Sequence[Tensor]) -> dict[str, float]:
+    """From the uses of each code, [K] a level."""
+    if not usage:
+        return {}
+    figures = level_stats([code_use(counts.double()) for counts in usage])
+    return {f"val/{name}": float(figure) for name, figure in figures.items()}
 
 
 def _db(ratio: float) -> float:
     return 10 * float(torch.log10(torch.tensor(ratio, dtype=torch.float64)))
-
-
-def _perplexity(counts: Tensor) -> float:
-    p = counts[counts > 0].double()
-    p = p / p.sum()
-    return float(torch.exp(-(p * p.log()).sum()))

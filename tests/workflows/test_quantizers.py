@@ -1,0 +1,136 @@
+"""The jobs around quantizers with several levels of tokens, and around those with none."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anycodec
+from anycodec.checkpoint import RunDirectory
+from anycodec.errors import ConfigError, UserError
+from anycodec.metrics.evaluation import Evaluation
+from anycodec.workflows import compress, config, decompress, evaluate, inspect
+from anycodec.workflows.train import run as train
+
+CONFIG = """\
+data: {type: array, workers: 0, layout: tc, window: {samples: 64}, normalizer: {type: revin}}
+codec:
+  type: simvqgan
+  base_channels: 8
+  stem_stride: 2
+  channels: [8]
+  strides: [2]
+  res_blocks: 1
+  latent_channels: 8
+  norm_groups: 4
+  patch_skip: true
+  quantizer: QUANTIZER
+train: {steps: 40, batch_size: 8, val_every: 20, val_batches: 2, threads: 1, optimizer: {lr: 1e-3}}
+"""
+LEVELS = {
+    "residual": ("{type: residual, stages: 3, quantizer: {type: ema, codebook_size: 16}}", (16,) * 3),
+    "grouped": ("{type: grouped, groups: 2, quantizer: {type: fsq, levels: [3, 4]}}", (12,) * 2),
+    "lfq": ("{type: lfq, codebook_size: 64}", (64,)),
+}
+CONTINUOUS = ["kl", "none"]
+
+
+def waves(folder: Path) -> Path:
+    folder.mkdir()
+    time = np.arange(4000)
+    rng = np.random.default_rng(0)
+    values = np.sin(time / 7)[:, None] + 0.5 * np.sin(time[:, None] / [19, 31])
+    path = folder / "waves.npy"
+    np.save(path, (values + 0.05 * rng.normal(size=values.shape)).astype(np.float32))
+    return path
+
+
+def trained(folder: Path, quantizer: str, *overrides: str) -> tuple[Path, Path]:
+    """A run on waves, and the file that holds them."""
+    file = waves(folder / "data")
+    settings = folder / "config.yaml"
+    settings.write_text(CONFIG.replace("QUANTIZER", quantizer))
+    run = folder / "run"
+    train(settings, [f"data.root={file.parent}", *overrides], run, resume=False, quiet=True)
+    return run, file
+
+
+def logged(run: Path) -> dict[str, list[float]]:
+    """Columns of metrics.csv without gaps."""
+    with RunDirectory(run).metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]}
+
+
+@pytest.mark.parametrize("kind", LEVELS)
+def test_levels_of_tokens_survive_files(kind, tmp_path):
+    quantizer, sizes = LEVELS[kind]
+    run, file = trained(tmp_path, quantizer)
+    codec = anycodec.load(run)
+    assert codec.codebook_sizes == sizes
+    assert RunDirectory(run).read_manifest()["codebook_sizes"] == list(sizes)
+    expected = codec.decode(codec.encode(np.load(file)))
+    assert compress.run(run, [file], tmp_path / "coded", "cpu") == 0
+    assert decompress.run([tmp_path / "coded" / "waves.npy.acz"], tmp_path / "restored", run, "cpu") == 0
+    np.testing.assert_allclose(np.load(tmp_path / "restored" / "waves.npy"), expected, atol=1e-5)
+
+
+def test_figures_of_each_level_are_logged(tmp_path):
+    quantizer, sizes = LEVELS["residual"]
+    run, _ = trained(tmp_path, quantizer)
+    figures = logged(run)
+    for figure in ("train/perplexity", "val/perplexity", "val/codes_used"):
+        levels = [figures[f"{figure}_{level}"] for level in range(len(sizes))]
+        assert figures[figure] == pytest.approx(np.mean(levels, axis=0), rel=1e-3)
+    assert min(figures["val/codes_used_0"]) > 0.5, "the first stage started on the latents"
+    assert min(figures["val/codes_used_2"]) > 0.5, "the last stage started on what the others left"
+
+
+@pytest.mark.parametrize("quantizer", CONTINUOUS)
+def test_continuous_latents_are_trained_and_evaluated(quantizer, tmp_path, capsys):
+    run, _ = trained(tmp_path, f"{{type: {quantizer}}}")
+    figures = logged(run)
+    assert not [name for name in figures if "codes_used" in name or "perplexity" in name]
+    assert figures["val/snr"][-1] > 10, "nothing is lost to quantisation"
+    evaluate.run(run, [], "cpu")
+    found = Evaluation.from_json((run / "evaluation.json").read_text())
+    assert found.codec.rate is None
+    assert found.baseline is None
+    assert found.codec.original["snr"] > 10
+    assert "continuous latents" in found.codec.description
+    assert "no tokens" in RunDirectory(run).report.read_text()
+    assert json.loads((run / "manifest.json").read_text())["codebook_sizes"] == []
+    inspect.run(run)
+    assert "continuous: no tokens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("quantizer", CONTINUOUS)
+def test_continuous_latents_are_not_stored(quantizer, tmp_path):
+    run, file = trained(tmp_path, f"{{type: {quantizer}}}")
+    with pytest.raises(UserError, match=f"continuous latents and no tokens.*{quantizer}"):
+        compress.run(run, [file], tmp_path / "coded", "cpu")
+    assert not (tmp_path / "coded").exists()
+    with pytest.raises(UserError, match="continuous latents and no tokens"):
+        anycodec.load(run).encode(np.load(file))
+
+
+def test_a_metric_of_tokens_needs_tokens(tmp_path):
+    with pytest.raises(ConfigError, match="no metric 'val/perplexity'"):
+        trained(tmp_path, "{type: none}", "train.best.metric=val/perplexity")
+
+
+def test_check_says_what_a_window_becomes(tmp_path, capsys):
+    settings = tmp_path / "config.yaml"
+    waves(tmp_path / "data")
+    for quantizer, expected in (
+        # 64 / 4 latents of 3 log2(16) bits over 64 samples
+        (LEVELS["residual"][0], "48 tokens of 16 + 16 + 16 codes, nominally 3 bits/sample"),
+        ("{type: kl}", "16 continuous latents"),
+    ):
+        settings.write_text(CONFIG.replace("QUANTIZER", quantizer))
+        config.check(settings, [f"data.root={tmp_path / 'data'}"])
+        assert expected in capsys.readouterr().out
