@@ -4,14 +4,17 @@ import json
 import struct
 import zlib
 from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, chain, repeat
 from pathlib import Path
 
 import acz_files as acz
 import numpy as np
 import pytest
 
+from anycodec.bitstream.adaptation import bounded
 from anycodec.bitstream.container import AczReader
+from anycodec.bitstream.context import ContextCoder, TokenContext
 from anycodec.bitstream.entropy import AdaptiveCoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "acz"
@@ -124,40 +127,106 @@ def segment(payload: bytes, sizes: list[int], priors: list[list[int]]) -> dict:
     return found
 
 
+class RangeDecoder:
+    """The range coder of FORMAT.md, in Python's integers."""
+
+    def __init__(self, body: bytes) -> None:
+        self.words = chain(struct.unpack(f"<{len(body) // 4}I", body), repeat(0))
+        self.lower, self.extent = 0, U64 - 1
+        self.point = next(self.words) << 32 | next(self.words)
+
+    def symbol(self, weights: list[int]) -> int:
+        cumulative = [0, *accumulate(weights)]
+        size = len(weights)
+        left = [value * (2**24 - size) // cumulative[-1] + i for i, value in enumerate(cumulative)]
+        scale = self.extent >> 24
+        symbol = bisect_right(left, (self.point - self.lower) % U64 // scale) - 1
+        self.lower = (self.lower + scale * left[symbol]) % U64
+        self.extent = scale * (left[symbol + 1] - left[symbol])
+        if self.extent < 2**32:
+            self.lower = self.lower << 32 & U64 - 1
+            self.extent <<= 32
+            self.point = self.point << 32 & U64 - 1 | next(self.words)
+        return symbol
+
+    def finish(self) -> None:
+        assert (self.point - self.lower) % U64 < 2**33 - 1
+
+
+def block_lengths(n: int, size: int) -> Iterator[int]:
+    longest, done = max(4096, size // 4), 0
+    while done < n:
+        length = min(longest, max(longest // 16, done), n - done)
+        yield length
+        done += length
+
+
+def halved(counts: list[int]) -> list[int]:
+    while sum(counts) >= 2**28:
+        counts = [(count + 1) // 2 for count in counts]
+    return counts
+
+
 def decode_tokens(stream: bytes, n: int, size: int, counts: list[int]) -> list[int]:
     mode, body = stream[0], stream[1:]
     if mode == 0:
         bits = (size - 1).bit_length()
         number = int.from_bytes(body, "big") >> (8 * len(body) - n * bits)
         return [number >> bits * (n - 1 - i) & 2**bits - 1 for i in range(n)]
-    if not any(counts):
-        counts = [1] * size
-    while sum(counts) >= 2**28:
-        counts = [(count + 1) // 2 for count in counts]
+    counts = halved(counts if any(counts) else [1] * size)
     weights = [count * (size * 2 ** (mode - 1) * 32) // sum(counts) + 1 for count in counts]
-    words = iter([*struct.unpack(f"<{len(body) // 4}I", body), *[0] * (n + 2)])
-    lower, extent, point = 0, U64 - 1, next(words) << 32 | next(words)
-    longest = max(4096, size // 4)
+    decoder = RangeDecoder(body)
     tokens: list[int] = []
-    while len(tokens) < n:
-        cumulative = [0, *accumulate(weights)]
-        left = [value * (2**24 - size) // cumulative[-1] + i for i, value in enumerate(cumulative)]
-        length = min(longest, max(longest // 16, len(tokens)), n - len(tokens))
-        for _ in range(length):
-            scale = extent >> 24
-            token = bisect_right(left, (point - lower) % U64 // scale) - 1
-            lower = (lower + scale * left[token]) % U64
-            extent = scale * (left[token + 1] - left[token])
-            if extent < 2**32:
-                lower, extent, point = (
-                    lower << 32 & U64 - 1,
-                    extent << 32,
-                    point << 32 & U64 - 1 | next(words),
-                )
-            tokens.append(token)
-        for token in tokens[len(tokens) - length :]:
+    for length in block_lengths(n, size):
+        block = [decoder.symbol(weights) for _ in range(length)]
+        for token in block:
             weights[token] += 32
-    assert not n or (point - lower) % U64 < 2**33 - 1
+        tokens += block
+    if n:
+        decoder.finish()
+    return tokens
+
+
+def decode_in_context(
+    stream: bytes, n: int, counts: list[int], groups: list[int], pairs: list[list[int]],
+    *, coarser: list[int] | None,
+) -> list[int]:  # fmt: skip
+    """Mode 64; `coarser`: the context of each token where it comes from the level before."""
+    assert stream[0] == 64
+    width = len(pairs[0])
+    flat = halved([count for row in pairs for count in row])
+    counts = halved(counts if any(counts) else [1] * len(groups))
+    overall = [
+        sum(count for count, group in zip(counts, groups, strict=True) if group == j) for j in range(width)
+    ]
+    pair = [
+        [32 * flat[h * width + j] + 32 * 64 * overall[j] // sum(counts) + 1 for j in range(width)]
+        for h in range(len(pairs))
+    ]
+    member = [32 * count + 1 for count in counts]
+    codes = [[i for i, group in enumerate(groups) if group == j] for j in range(width)]
+    decoder = RangeDecoder(stream[1:])
+    tokens: list[int] = []
+    for length in block_lengths(n, len(groups)):
+        found = [-1] * length
+        if coarser is None:
+            contexts = []
+            for i in range(length):
+                contexts.append(found[i - 1] if i else groups[tokens[-1]] if tokens else 0)
+                found[i] = decoder.symbol(pair[contexts[i]])
+        else:
+            contexts = coarser[len(tokens) : len(tokens) + length]
+            for i in sorted(range(length), key=lambda i: contexts[i]):
+                found[i] = decoder.symbol(pair[contexts[i]])
+        block = [-1] * length
+        for i in sorted(range(length), key=lambda i: found[i]):
+            own = codes[found[i]]
+            block[i] = own[decoder.symbol([member[code] for code in own]) if len(own) > 1 else 0]
+        for context, group, token in zip(contexts, found, block, strict=True):
+            pair[context][group] += 32
+            member[token] += 32
+        tokens += block
+    decoder.finish()
     return tokens
 
 
@@ -269,6 +338,28 @@ def test_token_streams_by_the_specification(size, n, seed):
     stream = AdaptiveCoder([prior]).encode(symbols, 0)
     assert stream[0] > 0
     assert decode_tokens(stream, n, size, prior.tolist()) == symbols.tolist()
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("largest", [50, 2**40])
+def test_streams_in_context_by_the_specification(across, largest):
+    rng = np.random.default_rng(0)
+    size, n = 40, 3000
+    groups = rng.permutation(np.arange(size) % 7)
+    tokens = np.abs(np.cumsum(rng.integers(-2, 3, n)) % (2 * size) - size) % size
+    above = (tokens + rng.integers(0, 2, n)) % size
+    pairs = np.zeros((7, 7), np.int64)
+    first, second = (above, tokens) if across else (tokens[:-1], tokens[1:])
+    np.add.at(pairs, (groups[first], groups[second]), 1)
+    pairs *= largest // pairs.max()
+    prior = rng.integers(0, largest, size)
+    context = TokenContext(groups=groups, pairs=pairs, coarser=groups if across else None)
+    stream = ContextCoder(context, bounded(prior)).encode(tokens, above)
+    contexts = groups[above].tolist() if across else None
+    decoded = decode_in_context(
+        b"\x40" + stream, n, prior.tolist(), groups.tolist(), pairs.tolist(), coarser=contexts
+    )
+    assert decoded == tokens.tolist()
 
 
 def test_sections_of_a_file_with_everything(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from anycodec.torch.training.schedule import schedule_factor
 from anycodec.torch.training.state import load_state, save_state
 from anycodec.torch.training.stop import StopRequest
 from anycodec.types import Tokens
-from anycodec.workflows.train import token_counts
+from anycodec.workflows import statistics
 
 # --- learning rate ------------------------------------------------------------------------------------
 
@@ -169,14 +170,15 @@ def test_divergence_names_a_few_culprits() -> None:
 
 
 def test_handlers_are_put_back() -> None:
+    """Also where something else has replaced them in between, as Lightning does."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    stop = StopRequest()
-    stop.listen()
-    signal.raise_signal(signal.SIGINT)
-    assert stop.number == signal.SIGINT
-    with pytest.raises(KeyboardInterrupt):
+    with StopRequest() as stop:
+        stop.listen()
         signal.raise_signal(signal.SIGINT)
-    stop.restore()
+        assert stop.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
@@ -222,6 +224,7 @@ def test_workers_log_to_the_run_and_fail_in_their_own_words(tmp_path: Path) -> N
         handler.close()
     assert (caught.value.what, caught.value.where) == ("the file ends early", "a.pod5")
     assert "passed over: item 3" in (tmp_path / "train.log").read_text()
+    assert multiprocessing.active_children() == [], "a worker left behind would hold up the exit for ever"
 
 
 def test_a_later_start_continues_the_same_batches() -> None:
@@ -267,7 +270,8 @@ def test_token_counts_are_those_of_all_windows(codec: TorchCodec, monkeypatch: p
     values = np.concatenate([windows.item(0, index) for index in range(13)])
     expected = np.bincount(codec.encode(values).grids[0].ravel(), minlength=16)
     for chunk in (1, 24, 10**6):
-        monkeypatch.setattr("anycodec.workflows.train.CHUNK_VALUES", chunk)
-        np.testing.assert_array_equal(token_counts(codec, windows)[0], expected)
-    monkeypatch.setattr("anycodec.workflows.train.TOKEN_STATISTICS_VALUES", 5 * 8)
-    assert token_counts(codec, windows)[0].sum() == 5 * 2
+        monkeypatch.setattr(statistics, "CHUNK_VALUES", chunk)
+        counts = statistics.token_statistics(codec, windows, (1, 4))["token_counts.0"]
+        np.testing.assert_array_equal(counts, expected)
+    monkeypatch.setattr(statistics, "MOST_VALUES", 5 * 8)
+    assert statistics.token_statistics(codec, windows, (1, 4))["token_counts.0"].sum() == 5 * 2

@@ -6,32 +6,28 @@ Everything that decides a probability is integer arithmetic, so that all machine
     left_i = floor(F_i * (2^24 - K) / F_K) + i       F_i = f_0 + .. + f_{i-1}, the quantised model
     f_i  += 32 * (times symbol i occurred)           after each block
 
-constriction gets the weights left_{i+1} - left_i - 1, whose sum is exactly 2^24 - K; its own
-quantisation (scale 1, one slot added to each symbol) then reproduces `left` without any rounding.
-Every stream starts afresh. FORMAT.md says the same in full.
+Where the run knows which tokens go together, their context is tried as well (`context.py`). Every
+stream starts afresh. FORMAT.md says the same in full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from anycodec.bitstream.adaptation import INCREMENT, Symbols, blocks, bounded, categorical
+from anycodec.bitstream.context import ContextCoder, TokenContext
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.limits import LARGEST_CODEBOOK, MOST_LEVELS, MOST_TOKENS
+from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 
 NAME = "adaptive-range-1"
 """Name of this coder in a file's header."""
-PRECISION = 24
-"""Bits of a quantised probability, as in constriction's default range coder (32-bit words, 64-bit state)."""
 LARGEST_MODELLED = 2**18
 """Codebooks above this are bit-packed: a model would cost more than it saves."""
-INCREMENT = 32
-"""Weight of one coded symbol; the smallest weight of a symbol is 1."""
-LARGEST_SUM = 2**28
-"""Counts of a run are halved until their sum is below this."""
 STRENGTHS = (0, 3, 6)
 """The encoder weighs the start counts as K * 2^strength symbols and keeps the shortest stream."""
 STRONGEST = 12
@@ -39,10 +35,9 @@ STRONGEST = 12
 
 _RAW = 0
 _ADAPTIVE = 1
-"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive."""
+_CONTEXT = 64
+"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive, 64 with context."""
 _CHUNK = 2**16
-
-Symbols = NDArray[np.int64]
 
 
 class AdaptiveCoder:
@@ -50,20 +45,31 @@ class AdaptiveCoder:
 
     Args:
         priors: how often each code occurred in training, [K] integers a level.
+        contexts: what training knows of tokens in context, by level.
     """
 
-    def __init__(self, priors: Sequence[NDArray[np.int64]]) -> None:
+    def __init__(
+        self, priors: Sequence[NDArray[np.int64]], contexts: Mapping[int, TokenContext] | None = None
+    ) -> None:
         if not 1 <= len(priors) <= MOST_LEVELS:
             raise ValueError(f"{len(priors)} levels, 1 to {MOST_LEVELS} can be coded")
         self._priors = [_checked(prior) for prior in priors]
+        self._contexts = {
+            level: ContextCoder(context, self._priors[level]) for level, context in (contexts or {}).items()
+        }
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each level."""
         return tuple(len(prior) for prior in self._priors)
 
-    def encode(self, symbols: Symbols, level: int) -> bytes:
-        """Code symbols [n].
+    def encode(self, symbols: Symbols, level: int, coarser: Symbols | None = None) -> bytes:
+        """Code symbols [n], as short as the modes allow.
+
+        Args:
+            symbols: tokens of a level in order.
+            level: number of the level.
+            coarser: tokens [n] of the level before at the same places, where its grid is the same.
 
         Raises:
             ValueError: a symbol outside the level's codebook, or too many symbols.
@@ -81,9 +87,12 @@ class AdaptiveCoder:
                 bytes([_ADAPTIVE + strength]) + self._encode(symbols, level, strength)
                 for strength in STRENGTHS
             ]
+        context = self._contexts.get(level)
+        if context is not None and (coarser is not None or not context.needs_coarser):
+            streams.append(bytes([_CONTEXT]) + context.encode(symbols, coarser))
         return min(streams, key=len)
 
-    def decode(self, data: bytes, n: int, level: int) -> Symbols:
+    def decode(self, data: bytes, n: int, level: int, coarser: Symbols | None = None) -> Symbols:
         """The `n` symbols of a stream.
 
         Raises:
@@ -95,6 +104,8 @@ class AdaptiveCoder:
         mode, body = data[0], data[1:]
         if mode == _RAW:
             return _unpack_bits(body, n, size)
+        if mode == _CONTEXT and level in self._contexts:
+            return self._contexts[level].decode(body, n, coarser)
         if size > LARGEST_MODELLED or mode > _ADAPTIVE + STRONGEST:
             raise Damaged(f"unknown mode {mode} of a token stream")
         return self._decode(body, n, level, mode - _ADAPTIVE)
@@ -103,26 +114,22 @@ class AdaptiveCoder:
         model = _Model(self._priors[level], strength)
         encoder = constriction.stream.queue.RangeEncoder()
         narrow = symbols.astype(np.int32)
-        for start, stop in _blocks(len(symbols), model.size):
-            encoder.encode(narrow[start:stop], model.categorical())
+        for start, stop in blocks(len(symbols), model.size):
+            encoder.encode(narrow[start:stop], categorical(model.weights))
             model.update(symbols[start:stop])
-        words: bytes = encoder.get_compressed().astype("<u4").tobytes()
-        return words
+        return to_bytes(encoder)
 
     def _decode(self, body: bytes, n: int, level: int, strength: int) -> Symbols:
-        if len(body) % 4:
-            raise Damaged("a token stream that is not made of 32-bit words")
         model = _Model(self._priors[level], strength)
-        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
+        decoder = from_bytes(body)
         symbols = np.empty(n, np.int64)
-        for start, stop in _blocks(n, model.size):
+        for start, stop in blocks(n, model.size):
             try:
-                symbols[start:stop] = decoder.decode(model.categorical(), stop - start)
+                symbols[start:stop] = decoder.decode(categorical(model.weights), stop - start)
             except (AssertionError, ValueError) as error:
                 raise Damaged("a token stream that no encoder writes") from error
             model.update(symbols[start:stop])
-        if not decoder.maybe_exhausted():
-            raise Damaged("a token stream with superfluous words")
+        finish(decoder)
         return symbols
 
 
@@ -132,17 +139,10 @@ class _Model:
     def __init__(self, prior: NDArray[np.int64], strength: int) -> None:
         self.size = len(prior)
         mass = (self.size << strength) * INCREMENT
-        self._weights = prior * mass // prior.sum() + 1
+        self.weights = prior * mass // prior.sum() + 1
 
     def update(self, symbols: Symbols) -> None:
-        self._weights += INCREMENT * np.bincount(symbols, minlength=self.size)
-
-    def categorical(self) -> constriction.stream.model.Categorical:
-        """The quantised model: P(i) = (left_{i+1} - left_i) / 2^24."""
-        cumulative = np.zeros(self.size + 1, np.int64)
-        np.cumsum(self._weights, out=cumulative[1:])
-        free = cumulative * (2**PRECISION - self.size) // cumulative[-1]
-        return constriction.stream.model.Categorical(np.diff(free).astype(np.float64), perfect=False)
+        self.weights += INCREMENT * np.bincount(symbols, minlength=self.size)
 
 
 def _checked(prior: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -155,20 +155,7 @@ def _checked(prior: NDArray[np.int64]) -> NDArray[np.int64]:
         raise ValueError("token counts must not be negative")
     if not counts.any():
         return np.ones_like(counts)
-    while counts.sum(dtype=np.float64) >= LARGEST_SUM:
-        counts = (counts + 1) >> 1
-    return counts
-
-
-def _blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
-    """Borders of the blocks after which the model adapts: each as long as all before it, within bounds."""
-    longest = max(4096, size // 4)
-    start, length = 0, longest // 16
-    while start < n:
-        stop = min(n, start + length)
-        yield start, stop
-        length = min(longest, max(length, stop))
-        start = stop
+    return bounded(counts)
 
 
 def _bits(size: int) -> int:

@@ -10,6 +10,8 @@ MOST_LEVELS = 64
 """Token grids a segment."""
 LARGEST_CODEBOOK = 2**24
 """Codes a level."""
+MOST_GROUPS = 2**12
+"""Groups of codes, and contexts, of a level."""
 MOST_TOKENS = 2**26
 """Tokens of a segment, all levels together."""
 MOST_AXES = 4

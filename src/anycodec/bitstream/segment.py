@@ -66,14 +66,14 @@ class PackedSegment:
         Raises:
             Damaged: not token streams of this coder.
         """
-        grids = tuple(
-            coder.decode(stream, math.prod(shape), level).reshape(shape)
-            for level, (stream, shape) in enumerate(zip(self.streams, self.shapes, strict=True))
-        )
+        grids: list[NDArray[np.int64]] = []
+        for level, (stream, shape) in enumerate(zip(self.streams, self.shapes, strict=True)):
+            symbols = coder.decode(stream, math.prod(shape), level, _coarser(grids, shape))
+            grids.append(symbols.reshape(shape))
         return SegmentData(
             start=self.start,
             length=self.length,
-            tokens=Tokens(grids, coder.codebook_sizes),
+            tokens=Tokens(tuple(grids), coder.codebook_sizes),
             affine=self.affine,
             mask=self.mask,
             attachments=self.attachments,
@@ -105,7 +105,8 @@ def pack_segment(
         fields.uint(value)
     marks = [len(fields.data)]
     for level, grid in enumerate(tokens.grids):
-        _write_grid(fields, grid, level, coder)
+        stream = coder.encode(grid.ravel(), level, _coarser(tokens.grids[:level], grid.shape))
+        _write_grid(fields, grid, stream)
     marks.append(len(fields.data))
     _write_affine(fields, segment.affine, len(tokens))
     marks.append(len(fields.data))
@@ -157,13 +158,18 @@ def _sizes(marks: Sequence[int]) -> dict[str, int]:
     return {name: marks[i + 1] - marks[i] for i, name in enumerate(CATEGORIES)}
 
 
-def _write_grid(fields: FieldWriter, grid: NDArray[np.int64], level: int, coder: AdaptiveCoder) -> None:
+def _coarser(grids: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """Tokens of the level before, where its grid is the same."""
+    return grids[-1].ravel() if grids and grids[-1].shape == shape else None
+
+
+def _write_grid(fields: FieldWriter, grid: NDArray[np.int64], stream: bytes) -> None:
     if grid.ndim - 1 > limits.MOST_AXES:
         raise ValueError(f"a token grid of {grid.ndim} axes")
     fields.byte(grid.ndim - 1)
     for extent in grid.shape[1:]:
         fields.uint(extent)
-    fields.blob(coder.encode(grid.ravel(), level))
+    fields.blob(stream)
 
 
 def _read_grid(fields: FieldReader, windows: int) -> tuple[tuple[int, ...], bytes]:
