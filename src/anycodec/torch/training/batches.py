@@ -137,6 +137,13 @@ def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers:
     )
 
 
+def _end_workers(batches: Iterator[Tensor | UserError]) -> None:
+    """End the workers now: a traceback may keep the iterator, and they don't see Python's SIGTERM at exit."""
+    shutdown = getattr(batches, "_shutdown_workers", None)
+    if shutdown is not None:
+        shutdown()
+
+
 class TrainBatches:
     """Endless training batches [B C *s] that know how long the trainer waited for them."""
 
@@ -150,12 +157,15 @@ class TrainBatches:
         self._windows.close()  # what was read here to check the data would only take memory
         with _signals_held():
             batches = iter(self._loader)
-        next_batch = _next(batches)  # the start of the workers is not a wait of the loop
-        while True:
-            yield next_batch
-            begin = time.perf_counter()
-            next_batch = _next(batches)
-            self.waited += time.perf_counter() - begin
+        try:
+            next_batch = _next(batches)  # the start of the workers is not a wait of the loop
+            while True:
+                yield next_batch
+                begin = time.perf_counter()
+                next_batch = _next(batches)
+                self.waited += time.perf_counter() - begin
+        finally:
+            _end_workers(batches)
 
 
 def starting_batches(windows: TrainingWindows, batch_size: int, device: torch.device) -> Iterator[Tensor]:
