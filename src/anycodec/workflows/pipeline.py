@@ -6,7 +6,7 @@ Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from anycodec.config.run import RunSpec
 from anycodec.data.channels import codec_values, native_values
 from anycodec.data.normalize import Normalizer, Segment, make_normalizer
 from anycodec.data.window import Windower
-from anycodec.engine import CodecRuntime, Windows, get_engine
-from anycodec.errors import DataError
+from anycodec.engine import CodecRuntime, WindowCoder, Windows, get_engine
+from anycodec.errors import DataError, UserError
 from anycodec.types import Affine, Signal, SignalInfo, Tokens
+from anycodec.workflows.statistics import token_coder
 
 Restore = Callable[[Windows], Windows]
 """Normalised windows -> normalised windows: a codec, or a baseline."""
@@ -73,12 +74,32 @@ class Pipeline:
         self.in_channels = int(self.manifest["in_channels"])
         statistics = run.read_statistics()
         self.normalizer: Normalizer = make_normalizer(self.spec.data.normalizer, statistics)
-        self.windower = Windower(self.spec.data)
+        self.windower = Windower(self.spec.data, self.spec.codec.axes)
         engine = get_engine(self.spec.engine)
         self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
-        self.coder = AdaptiveCoder(
-            [statistics[f"token_counts.{level}"] for level in range(len(self.codec.codebook_sizes))]
-        )
+        levels = len(self.codec.codebook_sizes)
+        self._coder = token_coder(statistics, levels) if levels else None
+
+    @property
+    def coder(self) -> AdaptiveCoder:
+        """The entropy coder of the tokens; see `require_tokens`."""
+        self.require_tokens()
+        assert self._coder is not None
+        return self._coder
+
+    def require_tokens(self) -> None:
+        """Refuse what needs tokens where there are none.
+
+        Raises:
+            UserError: the codec has continuous latents.
+        """
+        if self._coder is None:
+            quantizer = self.spec.codec.quantizer.type
+            raise UserError(
+                f"this codec has continuous latents and no tokens (its quantizer is {quantizer})",
+                where=str(self.run.path),
+                how="evaluate it, or train one with a quantizer that has codes",
+            )
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Pipeline:
@@ -110,10 +131,31 @@ class Pipeline:
         affine = self.normalizer.statistics(Segment(signal.info, values, windows, signal.mask))
         return Prepared(values.shape, self.normalizer.apply(windows, affine), affine)
 
-    def encode(self, signal: Signal) -> Coded:
-        """A segment to tokens and the statistics that must travel with them."""
+    def stream(self, info: SignalInfo) -> WindowCoder:
+        """A coder for the segments of this signal, or of a stretch of it, in order."""
+        return self.codec.stream(self.windower.side_by_side(self.shape(info, info.length)))
+
+    def reconstruct(self, windows: Windows, info: SignalInfo) -> Windows:
+        """Windows of the first segment of a signal through the codec, by way of tokens where it has some."""
+        if self._coder is None:
+            return self.codec.reconstruct(windows)
+        coder = self.stream(info)
+        return coder.decode(coder.encode(windows))
+
+    def encode(self, signal: Signal, coder: WindowCoder | None = None) -> Coded:
+        """A segment to tokens and the statistics that must travel with them.
+
+        Args:
+            signal: the segment.
+            coder: the stream that coded the segments before; None = this one is the first.
+
+        Raises:
+            DataError: its channels do not fit the codec.
+            UserError: the codec has no tokens.
+        """
+        self.require_tokens()
         prepared = self.prepare(signal)
-        tokens = self.codec.encode(prepared.windows)
+        tokens = (coder or self.stream(signal.info)).encode(prepared.windows)
         return Coded(tokens, prepared.affine if self.stores_statistics else None)
 
     @property
@@ -121,11 +163,14 @@ class Pipeline:
         """Whether each segment carries its own normalizer statistics."""
         return self.normalizer.scope in ("signal", "window")
 
-    def decode(self, coded: Coded, info: SignalInfo, start: int, length: int) -> Signal:
-        """Tokens to a segment of the signal `info`, in its unit and native type."""
+    def decode(
+        self, coded: Coded, info: SignalInfo, start: int, length: int, coder: WindowCoder | None = None
+    ) -> Signal:
+        """Tokens to a segment of the signal `info`, in its unit and native type; `coder` as in `encode`."""
         shape = self.shape(info, length)
         affine = coded.affine or self._shared_statistics(info, shape)
-        return self.restore(self.codec.decode(coded.tokens), shape, affine, info, start)
+        windows = (coder or self.stream(info)).decode(coded.tokens)
+        return self.restore(windows, shape, affine, info, start)
 
     def shape(self, info: SignalInfo, length: int) -> tuple[int, ...]:
         """Shape of the values that the codec sees for a segment of `length`."""
@@ -167,6 +212,20 @@ class Pipeline:
             where=info.id or None,
             how="use files like the training data, or train with data.channels=independent",
         )
+
+
+class Streams:
+    """The stream of the signal at hand: a new one for each signal."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._current: tuple[Hashable, WindowCoder] | None = None
+
+    def of(self, key: Hashable, info: SignalInfo) -> WindowCoder:
+        """The stream of the signal `info`, or of the stretch of it, that `key` tells from the one before."""
+        if self._current is None or self._current[0] != key:
+            self._current = key, self._pipeline.stream(info)
+        return self._current[1]
 
 
 def _native(values: NDArray[np.float32], info: SignalInfo) -> NDArray[Any]:

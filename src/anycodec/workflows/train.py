@@ -12,22 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anycodec import __version__
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
-from anycodec.engine import CodecRuntime, TrainingJob, TrainingResult, TrainingWindows, Windows, get_engine
+from anycodec.engine import TrainingJob, TrainingResult, get_engine
 from anycodec.errors import RunError
-from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.workflows.console import out as console
-
-TOKEN_STATISTICS_VALUES = 2**24
-"""Scalar values of the training split whose tokens give the entropy coder its starting counts."""
-CHUNK_VALUES = 2**18
-"""Scalar values that are encoded in one call."""
+from anycodec.workflows.statistics import token_statistics
 
 # what may change when a run is continued: how long and how it is watched, not what it learns
 _FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
@@ -80,29 +73,10 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
 def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
     """Store what compression needs beside the weights: normalizer and token statistics."""
     codec = get_engine(spec.engine).load(spec, data.in_channels, run.weights, spec.train.device)
-    counts = token_counts(codec, data.train)
-    arrays = dict(data.normalizer.to_arrays())
-    run.write_statistics(arrays | {f"token_counts.{level}": c for level, c in enumerate(counts)})
+    smallest = (data.in_channels, *spec.codec.stride)
+    tokens = token_statistics(codec, data.train, smallest)
+    run.write_statistics({**data.normalizer.to_arrays(), **tokens})
     run.update_manifest(fingerprint=run.fingerprint(), codebook_sizes=list(codec.codebook_sizes))
-
-
-def token_counts(codec: CodecRuntime, windows: TrainingWindows) -> tuple[Counts, ...]:
-    """How often each code occurs on training windows, one int64 table a level."""
-    counts = TokenCounts(codec.codebook_sizes)
-    pending: list[Windows] = []
-    done = held = 0
-    for index in windows.epoch_order(0):
-        window = windows.item(0, int(index))
-        pending.append(window)
-        held += window.size
-        if held >= CHUNK_VALUES or done + held >= TOKEN_STATISTICS_VALUES:
-            counts.update(codec.encode(np.concatenate(pending)))
-            pending, done, held = [], done + held, 0
-        if done >= TOKEN_STATISTICS_VALUES:
-            break
-    if pending:
-        counts.update(codec.encode(np.concatenate(pending)))
-    return counts.counts
 
 
 def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
@@ -154,7 +128,7 @@ def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            "numpy": np.__version__,
+            "numpy": metadata.version("numpy"),
             "torch": metadata.version("torch"),
         },
         "data": {

@@ -127,7 +127,7 @@ class StepCallback(pl.Callback):
         figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         figures["samples_per_second"] = self.rate()
         self._record(trainer, step, figures)
-        self.bar.figures(figures["train/loss"], figures.get("train/codes_used", 0.0), self.rate())
+        self.bar.figures(figures["train/loss"], figures.get("train/codes_used"), self.rate())
 
     def _validate(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
         self._pause()
@@ -172,11 +172,10 @@ class StepCallback(pl.Callback):
         return early is not None and self.progress.stale >= early.patience
 
     def _report(self, step: int, figures: Mapping[str, float], improved: bool) -> None:
-        text = (
-            f"step {step:>6}  loss {figures['val/loss']:.5g}  snr {figures['val/snr']:.2f} dB  "
-            f"codes {figures['val/codes_used']:.0%}  perplexity {figures['val/perplexity']:.0f}"
-            f"{'  best' if improved else ''}"
-        )
+        text = f"step {step:>6}  loss {figures['val/loss']:.5g}  snr {figures['val/snr']:.2f} dB"
+        if "val/codes_used" in figures:
+            text += f"  codes {figures['val/codes_used']:.0%}  perplexity {figures['val/perplexity']:.0f}"
+        text += "  best" if improved else ""
         self.bar.line(text)
         log.info(text)
 
@@ -192,7 +191,6 @@ class StepCallback(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.bar.stop()
-        self.stop.restore()
 
     def _pause(self) -> None:
         if self._begin is not None:

@@ -28,7 +28,7 @@ from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.progress import ProgressBar
 from anycodec.torch.training.state import Progress, load_state, save_state
 from anycodec.torch.training.stop import StopRequest, Terminated
-from anycodec.torch.training.validate import METRICS
+from anycodec.torch.training.validate import METRICS, TOKEN_METRICS
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -44,11 +44,12 @@ def train(job: TrainingJob) -> TrainingResult:
     """
     spec, train_spec = job.spec, job.spec.train
     device = choose_device(train_spec.device)
-    _check(spec, device)
+    _check_precision(spec, device)
     torch.set_num_threads(train_spec.threads or os.cpu_count() or 1)
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
         codec = make_codec(spec.codec, job.in_channels)
+    _check_metric(spec, METRICS + (TOKEN_METRICS if codec.codebook_sizes else ()))
     resumed = load_state(job.run) if job.resume else None
     progress = Progress()
     if resumed is not None:
@@ -73,7 +74,7 @@ def train(job: TrainingJob) -> TrainingResult:
         trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
-        with _quiet_lightning(), out_of_memory(where, how), closing(job.train):
+        with stop, _quiet_lightning(), out_of_memory(where, how), closing(job.train):
             if resumed is None:
                 codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
             trainer.fit(module, batches)
@@ -94,20 +95,20 @@ def save_weights(codec: torch.nn.Module, path: Path) -> None:
     write_arrays(path, {name: value.detach().cpu().numpy() for name, value in codec.state_dict().items()})
 
 
-def _check(spec: RunSpec, device: torch.device) -> None:
-    mistakes = []
-    if spec.train.best.metric not in METRICS:
-        mistakes.append(
-            UserError(
-                f"there is no metric {spec.train.best.metric!r}",
-                where="train.best.metric",
-                how=f"known metrics: {', '.join(METRICS)}",
-            )
-        )
+def _check_precision(spec: RunSpec, device: torch.device) -> None:
     if spec.train.precision == "fp16" and device.type == "cpu":
-        mistakes.append(UserError("fp16 needs a GPU", where="train.precision", how="use bf16 or fp32"))
-    if mistakes:
-        raise ConfigError(mistakes)
+        mistake = UserError("fp16 needs a GPU", where="train.precision", how="use bf16 or fp32")
+        raise ConfigError([mistake])
+
+
+def _check_metric(spec: RunSpec, known: tuple[str, ...]) -> None:
+    if spec.train.best.metric not in known:
+        mistake = UserError(
+            f"there is no metric {spec.train.best.metric!r}",
+            where="train.best.metric",
+            how=f"known metrics: {', '.join(known)}",
+        )
+        raise ConfigError([mistake])
 
 
 def _trainer(
