@@ -151,12 +151,15 @@ def _show_run(folder: RunDirectory) -> None:
 
 
 def _geometry_rows(spec: RunSpec, manifest: Mapping[str, Any]) -> Rows:
-    shape, stride = window_shape(spec.data), spec.codec.stride
+    shape, stride = window_shape(spec.data, spec.codec.axes), spec.codec.stride
     channels = manifest.get("in_channels")
-    sizes = tuple(manifest.get("codebook_sizes") or [spec.codec.quantizer.codebook_size])
+    sizes = tuple(manifest.get("codebook_sizes") or spec.codec.quantizer.codebook_sizes)
     grid = [extent // step for extent, step in zip(shape, stride, strict=True)]
     yield "data", f"{spec.data.type}, {channels or '?'} channels a window"
     yield "window", f"{_product(shape)}, overlap {spec.data.window.overlap}"
+    if not sizes:
+        yield "latent grid", f"{_product(grid)} a window, continuous: no tokens"
+        return
     yield "token grid", f"{_product(grid)} a window, one token every {_product(stride)}"
     yield "codebooks", _sizes_text(sizes)
     if channels:
@@ -192,7 +195,10 @@ def _statistics_rows(folder: RunDirectory, spec: RunSpec) -> Rows:
                 f"{int(array.sum()):,} training tokens, {use.used} of {use.size} codes, "
                 f"{use.entropy:.4g} bits a token",
             )
-        else:
+        elif name.startswith(("token_pairs.", "token_pairs_coarser.")):
+            given = "the token before" if name.startswith("token_pairs.") else "the coarser level's token"
+            yield f"context {name.rpartition('.')[2]}", f"{array.shape[1]} groups of codes, given {given}"
+        elif not name.startswith("token_groups."):
             shown = " ".join(f"{value:.6g}" for value in array.ravel()[:8])
             yield name, shown + (" ..." if array.size > 8 else "")
 
