@@ -78,7 +78,7 @@ class Codec:
 
         Args:
             values: 1-D codecs: [T], [T C] or a DataFrame of numeric columns, NaN allowed. Picture
-                codecs: [H W], [H W C] or frames [T H W C], 8 or 16 bit integers.
+                codecs: [H W], [H W C] or frames [T H W C], 8 or 16 bit integers. Codecs of clips: [T H W C].
             rate: samples or frames a second, where it matters to the caller.
 
         Raises:
@@ -283,7 +283,9 @@ def _laid_out(array: Values, axes: str) -> tuple[Values, Axes]:
         return array[..., None], "HWC"
     if axes == "HW" and array.ndim in (3, 4):
         return array, "HWC" if array.ndim == 3 else "THWC"
-    wanted = "[T] or [T C]" if axes == "T" else "[H W], [H W C] or [T H W C]"
+    if axes == "THW" and array.ndim == 4:
+        return array, "THWC"
+    wanted = {"T": "[T] or [T C]", "HW": "[H W], [H W C] or [T H W C]", "THW": "[T H W C]"}[axes]
     raise DataError(f"an array of {array.ndim} axes does not fit the codec", how=f"give {wanted}")
 
 

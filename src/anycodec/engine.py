@@ -84,17 +84,32 @@ class TrainingResult:
     samples_per_second: float
 
 
-class CodecRuntime(Protocol):
-    """A trained codec on NumPy arrays. Deterministic; splits large inputs into chunks itself."""
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]: ...
+class WindowCoder(Protocol):
+    """Windows to tokens and back, on NumPy arrays."""
 
     def encode(self, windows: Windows) -> Tokens:
         """[N C *s] -> tokens of N windows."""
 
     def decode(self, tokens: Tokens) -> Windows:
         """Tokens of N windows -> [N C *s]."""
+
+
+class CodecRuntime(WindowCoder, Protocol):
+    """A trained codec, each window by itself. Deterministic; splits large inputs into chunks itself."""
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes a level; () where latents stay continuous: such a codec can only `reconstruct`."""
+
+    def reconstruct(self, windows: Windows) -> Windows:
+        """[N C *s] through the whole codec; where there are tokens, `decode(encode(windows))`."""
+
+    def stream(self, side_by_side: int) -> WindowCoder:
+        """A coder of the consecutive windows of one signal, `side_by_side` of them at each step in time.
+
+        A causal codec carries on where the last call ended, encoding and decoding apart, so that the
+        parts of a signal give what the whole would; any other codec is its own stream.
+        """
 
 
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]

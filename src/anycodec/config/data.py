@@ -160,7 +160,9 @@ class Window2d(Spec):
 class WindowClip(Window2d):
     """A clip: consecutive frames of one tile."""
 
-    frames: int = Field(8, ge=1, description="consecutive frames a training clip")
+    frames: int = Field(
+        8, ge=1, description="consecutive frames a clip, in training and in windows over time"
+    )
 
 
 # --- sources ------------------------------------------------------------------------------------
@@ -248,7 +250,10 @@ class ImageSource(SourceSpec):
 
 
 class VideoSource(SourceSpec):
-    """Videos: MP4, MKV, AVI, MOV, WebM. Frames are streamed; a 2-D codec sees them one by one."""
+    """Videos: MP4, MKV, AVI, MOV, WebM. Frames are streamed.
+
+    A codec of pictures sees them one by one, a codec over time as clips of window.frames.
+    """
 
     type: Literal["video"] = "video"
     window: WindowClip = Field(default_factory=WindowClip, description="training clip and coding tile")

@@ -34,8 +34,15 @@ class RunSpec(Spec):
     train: TrainSpec = Field(default_factory=TrainSpec, description="the training loop")
 
 
-def window_shape(data: DataSpec) -> tuple[int, ...]:
-    """Spatial shape *s of the windows that a codec sees: (T,) or (H, W)."""
+def window_shape(data: DataSpec, axes: str | None = None) -> tuple[int, ...]:
+    """Spatial shape *s of the windows that a codec sees: (T,), (H, W) or (T, H, W).
+
+    Args:
+        data: the source.
+        axes: the codec's, one of `data_axes(data)`; None = the first of them.
+    """
+    if isinstance(data, VideoSource) and axes == CLIP_AXES:
+        return (data.window.frames, *data.window.size)
     if isinstance(data, ImageSource | VideoSource):
         return data.window.size
     if data.window.samples is not None:
@@ -46,9 +53,22 @@ def window_shape(data: DataSpec) -> tuple[int, ...]:
     return (round(seconds * rate),)
 
 
-def data_axes(data: DataSpec) -> str:
-    """Spatial axes of the windows of this source: T or HW (video frames are folded)."""
-    return "HW" if isinstance(data, ImageSource | VideoSource) else "T"
+CLIP_AXES = "THW"
+"""Axes of the windows of codecs that work on clips."""
+
+
+def data_axes(data: DataSpec) -> tuple[str, ...]:
+    """Spatial axes that windows of this source can have: frames of a video are folded, or stay clips."""
+    if isinstance(data, VideoSource):
+        return ("HW", CLIP_AXES)
+    return ("HW",) if isinstance(data, ImageSource) else ("T",)
+
+
+def _extent_key(data: DataSpec, axis: str) -> str:
+    """The setting that says how long a window is along an axis."""
+    if isinstance(data, VideoSource) and axis == "T":
+        return "data.window.frames"
+    return "data.window.size" if isinstance(data, ImageSource | VideoSource) else "data.window"
 
 
 LONGEST_WINDOW = 2**31
@@ -81,11 +101,12 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         found.append((key, UserError(what, where=key, how=how)))
 
     data, codec = spec.data, spec.codec
-    if data_axes(data) != codec.axes:
+    if codec.axes not in data_axes(data):
         mistake(
             "codec.type",
-            f"codec {codec.type} works on axes {codec.axes}, data of type {data.type} has {data_axes(data)}",
-            "use simvqgan for pod5, table and array data, vqgan for image and video data",
+            f"codec {codec.type} works on axes {codec.axes}, data of type {data.type} has "
+            f"{' or '.join(data_axes(data))}",
+            "use simvqgan for pod5, table and array data, vqgan for image and video data, causal3d for video",
         )
         return found
     is_1d = isinstance(data, Pod5Source | TableSource | ArraySource)
@@ -93,7 +114,7 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
     if unusable:
         mistake("data.window.seconds", *unusable)
         return found
-    shape = window_shape(data)
+    shape = window_shape(data, codec.axes)
     if is_1d and data.window.overlap * 2 > shape[0]:
         mistake(
             "data.window.overlap",
@@ -105,7 +126,7 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
             lower, upper = size // stride * stride, (size // stride + 1) * stride
             near = f"{lower} or {upper}" if lower else f"{upper}"
             mistake(
-                "data.window",
+                _extent_key(data, axis),
                 f"the codec's strides multiply to {stride}, which does not divide the window's "
                 f"{size} along {axis}",
                 f"use a window of {near}, or other strides",

@@ -51,6 +51,7 @@ class WindowDataset:
         open_file: how files are opened.
         training: random crops; else a fixed grid.
         seed: seed of crops and order.
+        axes: the codec's; None = the source's usual ones.
     """
 
     def __init__(
@@ -62,10 +63,11 @@ class WindowDataset:
         *,
         training: bool,
         seed: int,
+        axes: str | None = None,
     ) -> None:
         self.pieces = tuple(pieces)
         self._source, self._normalizer, self._training, self._seed = source, normalizer, training, seed
-        self._windower = Windower(source)
+        self._windower = Windower(source, axes)
         self._size = _crop_size(source, self._windower)
         self._signals = _Signals(self.pieces, Readers(source, open_file))
         self._statistics: dict[tuple[str, int, int], Affine] = {}
@@ -87,7 +89,7 @@ class WindowDataset:
         return subset_order(files, len(self), self._source.files_per_epoch, self._seed, epoch)
 
     def item(self, epoch: int, index: int) -> Windows:
-        """Item `index` of `epoch`, [k C *s]; k > 1: the frames of a clip.
+        """Item `index` of `epoch`, [k C *s]; k > 1: the folded frames of a clip.
 
         Raises:
             DataError: a file is damaged and `on_error` is "refuse", or too many are.
@@ -161,8 +163,7 @@ class WindowDataset:
 
     def _full_clip(self, windows: Windows) -> Windows:
         """A clip of a video that is too short repeats its last frame."""
-        frames = self._source.window.frames if isinstance(self._source, VideoSource) else 1
-        missing = frames - len(windows)
+        missing = _folded_frames(self._source, self._windower) - len(windows)
         return np.concatenate([windows, *[windows[-1:]] * missing]) if missing > 0 else windows
 
     def _block_statistics(self, entry: Entry, position: int) -> Affine:
@@ -260,6 +261,11 @@ class _Signals:
 
 def _crop_size(source: DataSpec, windower: Windower) -> tuple[int, ...]:
     """Size of a crop along the extents of `WindowDataset._box`."""
-    if isinstance(source, VideoSource):
+    if isinstance(source, VideoSource) and not windower.clips:
         return (source.window.frames, *windower.size)
     return (*windower.size, 1) if windower.independent else windower.size
+
+
+def _folded_frames(source: DataSpec, windower: Windower) -> int:
+    """Windows of an item: the frames of a clip, where each is a window."""
+    return source.window.frames if isinstance(source, VideoSource) and not windower.clips else 1

@@ -64,7 +64,15 @@ def open_data(spec: RunSpec) -> PreparedData:
         )
 
     def windows(pieces: Pieces, normalizer: Normalizer, training: bool = False) -> WindowDataset:
-        return WindowDataset(pieces, source, normalizer, open_file, training=training, seed=spec.seed)
+        return WindowDataset(
+            pieces,
+            source,
+            normalizer,
+            open_file,
+            training=training,
+            seed=spec.seed,
+            axes=spec.codec.axes,
+        )
 
     unfitted = make_normalizer(source.normalizer)
     with closing(windows(split.train, unfitted)) as values:

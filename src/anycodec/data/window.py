@@ -3,9 +3,10 @@
     values [T C] | [H W C] | [T H W C]  --cut-->  windows [N C *s]  --stitch-->  values
 
 One tiler serves every layout: the spatial axes *s at the end are tiled, what leads them (the
-frames of a video) is folded into N. N runs over (frames, tiles along H, tiles along W) or (windows
-along T); where channels are coded independently, over the channels as well, **channels fastest**:
-window n * channels + c is channel c of the n-th stretch of time, and C = 1.
+frames of a video, where *s is H W) is folded into N. N runs over (frames, tiles along H, tiles along
+W), (clips along T, tiles along H, tiles along W) or (windows along T); where channels are coded
+independently, over the channels as well, **channels fastest**: window n * channels + c is channel c of
+the n-th stretch of time, and C = 1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from anycodec.config.data import ArraySource, DataSpec, TableSource
-from anycodec.config.run import window_shape
+from anycodec.config.run import CLIP_AXES, window_shape
 from anycodec.data.catalog import Entry
 from anycodec.types import SignalInfo
 
@@ -35,20 +36,25 @@ class Windower:
     """Cuts segments into the windows of a source spec, and puts them together again.
 
     Neighbouring windows share `overlap` values along each spatial axis, where `stitch` cross-fades
-    them with linear weights that sum to one. The tail, and anything smaller than a window, is
-    padded with its edge values.
+    them with linear weights that sum to one; clips of a video follow each other without. The tail, and
+    anything smaller than a window, is padded with its edge values.
 
     Args:
         data: the source; gives window shape, overlap and the treatment of channels.
+        axes: the codec's; None = the source's usual ones, which fold the frames of a video.
     """
 
-    def __init__(self, data: DataSpec) -> None:
-        self.size = window_shape(data)
+    def __init__(self, data: DataSpec, axes: str | None = None) -> None:
+        self.size = window_shape(data, axes)
         """Window extent *s."""
-        self.overlap = data.window.overlap
+        self.clips = axes == CLIP_AXES
+        """Whether windows are clips of a video."""
+        self._overlaps = (data.window.overlap,) * len(self.size)
+        if self.clips:
+            self._overlaps = (0, *self._overlaps[1:])
         self.independent = isinstance(data, TableSource | ArraySource) and data.channels == "independent"
         """Whether each channel is a window of its own."""
-        self._hops = tuple(size - self.overlap for size in self.size)
+        self._hops = tuple(size - share for size, share in zip(self.size, self._overlaps, strict=True))
 
     def count(self, shape: Sequence[int]) -> int:
         """Number of windows N of a segment of this shape (its layout's, channels last)."""
@@ -56,16 +62,21 @@ class Windower:
         folded = shape[-1] if self.independent else 1
         return math.prod(lead) * math.prod(self._counts(spatial)) * folded
 
+    def side_by_side(self, shape: Sequence[int]) -> int:
+        """Windows of each step along T, of the N windows of a signal whose windows have that axis."""
+        return self.count(shape) // self._counts(self._split_shape(shape)[1])[0]
+
     def block(self, signal: SignalInfo | Entry) -> int:
         """Samples or frames of a segment: what compression codes, and normalizes, in one go.
 
-        Of 1-D signals a whole number of windows, so that only the last segment needs padding.
+        A whole number of windows along T, so that only the last segment needs padding.
         """
         if len(self.size) > 1:
-            frames = BLOCK_PIXELS // math.prod(signal.shape[-3:])
-            return min(BLOCK_FRAMES, max(1, frames))
-        whole = (BLOCK_SAMPLES // signal.n_channels - self.overlap) // self._hops[0]
-        return max(1, whole) * self._hops[0] + self.overlap
+            frames = min(BLOCK_FRAMES, max(1, BLOCK_PIXELS // math.prod(signal.shape[-3:])))
+            clip = self.size[0] if self.clips else 1
+            return max(1, frames // clip) * clip
+        (hop,), (overlap,) = self._hops, self._overlaps
+        return max(1, (BLOCK_SAMPLES // signal.n_channels - overlap) // hop) * hop + overlap
 
     def cut(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values in their layout -> windows [N C *s]."""
@@ -96,23 +107,9 @@ class Windower:
             at = len(lead) + 1 + axis
             # [.. counts .. s ..] -> [.. .. n s], fold, and back: the folded axis takes the place of n
             pair = np.moveaxis(x, (at, at + axes - axis), (-2, -1))
-            x = np.moveaxis(self._fold(pair), -1, at)
+            x = np.moveaxis(_fold(pair, self._overlaps[axis]), -1, at)
         crop: tuple[Any, ...] = (..., *(slice(extent) for extent in spatial))
         return np.ascontiguousarray(np.moveaxis(x[crop], len(lead), -1))
-
-    def _fold(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[.. n s] -> [.. n * hop + overlap], cross-faded."""
-        *rest, n, size = windows.shape
-        overlap, hop = self.overlap, size - self.overlap
-        heads = windows[..., :hop]
-        if overlap:
-            heads = heads.copy()
-            weight = (np.arange(overlap, dtype=np.float32) + 0.5) / np.float32(overlap)
-            before, after = windows[..., :-1, hop:], windows[..., 1:, :overlap]
-            # (1 - w) before + w after, in the form that is exact where the two agree
-            heads[..., 1:, :overlap] = before + weight * (after - before)
-        body = heads.reshape(*rest, n * hop)
-        return np.concatenate([body, windows[..., -1, hop:]], axis=-1) if overlap else body
 
     def _split_shape(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Leading and spatial extents of a shape with channels last."""
@@ -127,4 +124,20 @@ class Windower:
         )
 
     def _padded(self, counts: Sequence[int]) -> tuple[int, ...]:
-        return tuple(n * hop + self.overlap for n, hop in zip(counts, self._hops, strict=True))
+        each = zip(counts, self._hops, self._overlaps, strict=True)
+        return tuple(n * hop + overlap for n, hop, overlap in each)
+
+
+def _fold(windows: NDArray[np.float32], overlap: int) -> NDArray[np.float32]:
+    """[.. n s] -> [.. n * hop + overlap], cross-faded."""
+    *rest, n, size = windows.shape
+    hop = size - overlap
+    heads = windows[..., :hop]
+    if overlap:
+        heads = heads.copy()
+        weight = (np.arange(overlap, dtype=np.float32) + 0.5) / np.float32(overlap)
+        before, after = windows[..., :-1, hop:], windows[..., 1:, :overlap]
+        # (1 - w) before + w after, in the form that is exact where the two agree
+        heads[..., 1:, :overlap] = before + weight * (after - before)
+    body = heads.reshape(*rest, n * hop)
+    return np.concatenate([body, windows[..., -1, hop:]], axis=-1) if overlap else body

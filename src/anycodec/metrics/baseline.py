@@ -92,7 +92,8 @@ class PatchKMeans:
     def describe(self) -> str:
         """One line for reports."""
         channels, *extents = self.patch_shape
-        extent = " x ".join(map(str, extents))
+        frames = f"{extents.pop(0)} frames of " if len(extents) == 3 else ""
+        extent = frames + " x ".join(map(str, extents))
         noun = "sample" if len(extents) == 1 else "pixel"
         plural = "" if math.prod(extents) == 1 else "s"
         across = f" x {channels} channels" if channels > 1 else ""

@@ -9,7 +9,7 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 BLOCK = 1 << 20
-"""Distances held at a time: 4 MiB of float32, which stays in the cache."""
+"""Distances, and values of samples, held at a time: 4 MiB of float32, which stays in the cache."""
 SEEDING_ROUNDS = 64
 STAGES = (16, 64, 128)
 """Samples a code: Lloyd's iterations run on a small subset first (Bottou and Bengio 1995)."""
@@ -48,7 +48,7 @@ def nearest(samples: Floats, codes: Floats) -> tuple[Indices, Floats]:
     extended = np.ascontiguousarray(extended, dtype=np.float32)
     indices = np.empty(len(samples), dtype=np.int64)
     best = np.empty(len(samples), dtype=np.float32)
-    rows = max(1, BLOCK // len(codes))
+    rows = max(1, min(BLOCK // max(extended.shape), len(samples)))
     block = np.ones((rows, samples.shape[1] + 1), dtype=np.float32)
     for start in range(0, len(samples), rows):
         part = samples[start : start + rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -38,3 +38,8 @@ def out_of_memory(where: str, how: str) -> Iterator[None]:
         if "allocate memory" in str(error) or "not enough memory" in str(error):
             raise ResourceError("out of memory", where=where, how=how) from error
         raise
+
+
+def coding_memory(device: torch.device) -> AbstractContextManager[None]:
+    """`out_of_memory` of a trained codec at work."""
+    return out_of_memory(f"device {device}", "use --device cpu, or a smaller window in the next training")

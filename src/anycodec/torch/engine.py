@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
@@ -20,12 +20,15 @@ from anycodec.engine import (
     TrainingJob,
     TrainingResult,
     WeightSource,
+    WindowCoder,
     Windows,
 )
 from anycodec.errors import RunError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Codec
-from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.torch.codecs.streaming import StreamingCodec
+from anycodec.torch.device import choose_device, coding_memory
+from anycodec.torch.stream import TorchStream
 from anycodec.types import Tokens
 
 _CHUNK_VALUES = 2**17
@@ -47,10 +50,8 @@ class TorchCodec:
     def encode(self, windows: Windows) -> Tokens:
         """[N C *s] -> tokens of N windows."""
         levels: list[list[np.ndarray]] = [[] for _ in self.codebook_sizes]
-        chunk = max(1, _CHUNK_VALUES // max(1, windows[:1].size))
-        with self._memory():
-            for start in range(0, len(windows), chunk):
-                x = torch.from_numpy(np.ascontiguousarray(windows[start : start + chunk])).to(self.device)
+        with coding_memory(self.device):
+            for x in self._chunks(windows):
                 for level, grid in zip(levels, self.codec.encode(x), strict=True):
                     level.append(grid.cpu().numpy())
         return Tokens(tuple(np.concatenate(level) for level in levels), self.codebook_sizes)
@@ -61,7 +62,7 @@ class TorchCodec:
         parts = []
         expansion = int(np.prod(self.codec.stride))
         chunk = max(1, _CHUNK_VALUES // max(1, tokens.grids[0][:1].size * expansion))
-        with self._memory():
+        with coding_memory(self.device):
             for start in range(0, len(tokens), chunk):
                 grids = tuple(
                     torch.from_numpy(grid[start : start + chunk].astype(np.int64)).to(self.device)
@@ -70,10 +71,24 @@ class TorchCodec:
                 parts.append(self.codec.decode(grids).float().cpu().numpy())
         return np.concatenate(parts)
 
-    def _memory(self) -> AbstractContextManager[None]:
-        return out_of_memory(
-            f"device {self.device}", "use --device cpu, or a smaller window in the next training"
-        )
+    @torch.inference_mode()
+    def reconstruct(self, windows: Windows) -> Windows:
+        """[N C *s] through the whole codec."""
+        with coding_memory(self.device):
+            parts = [self.codec(x).reconstruction.float().cpu().numpy() for x in self._chunks(windows)]
+        return np.concatenate(parts)
+
+    def _chunks(self, windows: Windows) -> Iterator[Tensor]:
+        """[n C *s] on the device, as many windows as are computed at once."""
+        chunk = max(1, _CHUNK_VALUES // max(1, windows[:1].size))
+        for start in range(0, len(windows), chunk):
+            yield torch.from_numpy(np.ascontiguousarray(windows[start : start + chunk])).to(self.device)
+
+    def stream(self, side_by_side: int) -> WindowCoder:
+        """A coder of consecutive windows; see `anycodec.engine.CodecRuntime.stream`."""
+        if not isinstance(self.codec, StreamingCodec):
+            return self
+        return TorchStream(self.codec, self.device, side_by_side, _CHUNK_VALUES)
 
 
 class TorchEngine:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from anycodec import __version__
 from anycodec.bitstream.container import AczWriter, Header, SegmentData
+from anycodec.engine import WindowCoder
 from anycodec.errors import DataError, UserError
 from anycodec.io.base import Reader
 from anycodec.io.discover import base_folder, discover
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
-from anycodec.workflows.pipeline import Pipeline
+from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.progress import track
 
 SUFFIX = ".acz"
@@ -28,13 +29,14 @@ def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
     Raises:
         RunError: not a finished run.
         DataError: no input holds a usable file.
-        UserError: an output exists already.
+        UserError: an output exists already, or the codec has no tokens.
     """
     return run_with(Pipeline.open(run, device), inputs, out)
 
 
 def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
     """Compress with a loaded run; see `run`."""
+    pipeline.require_tokens()
     plan, skipped = plan_outputs(pipeline, inputs, out)
     check_targets(plan)
     done: list[tuple[Path, Path]] = []
@@ -100,9 +102,10 @@ def compress_file(pipeline: Pipeline, source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with get_format(pipeline.source.type).open(source, pipeline.source) as reader:
         header = make_header(pipeline, reader.info)
+        streams = Streams(pipeline)
         with AczWriter(target, header, pipeline.coder) as writer:
             for signal in segments(reader, pipeline):
-                write_segment(writer, pipeline, signal)
+                write_segment(writer, pipeline, signal, streams.of(signal.info.id, signal.info))
 
 
 def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
@@ -135,9 +138,9 @@ def segments(reader: Reader, pipeline: Pipeline) -> Iterator[Signal]:
     yield from reader.segments(pipeline.windower.block(first))
 
 
-def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal) -> None:
+def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal, coder: WindowCoder) -> None:
     """Code one segment into the file."""
-    coded = pipeline.encode(signal)
+    coded = pipeline.encode(signal, coder)
     writer.add(signal.info, SegmentData(
         start=signal.start, length=signal.length, tokens=coded.tokens, affine=coded.affine,
         mask=signal.mask, attachments=signal.attachments,

@@ -50,15 +50,24 @@ def check(config: Path, overrides: list[str]) -> None:
 def summary(spec: RunSpec) -> str:
     """One line: codec, window, tokens a window and the rate before entropy coding.
 
-    The nominal rate counts log2(codebook size) bits a token, over the values at one channel.
+    The nominal rate counts log2(codebook size) bits a token of each level, over the values at one channel.
     """
-    codec, shape = spec.codec, window_shape(spec.data)
-    tokens = math.prod(size // stride for size, stride in zip(shape, codec.stride, strict=True))
-    bits = tokens * math.log2(codec.quantizer.codebook_size)
+    codec, shape = spec.codec, window_shape(spec.data, spec.codec.axes)
+    grid = math.prod(size // stride for size, stride in zip(shape, codec.stride, strict=True))
     extent = " x ".join(map(str, shape))
     unit, value = ("samples", "sample") if len(shape) == 1 else ("pixels", "pixel")
+    bottleneck = _bottleneck(codec.quantizer.codebook_sizes, grid, math.prod(shape), value)
     return (
         f"{spec.name}: {spec.data.type} -> {codec.type} with {codec.quantizer.type}; "
-        f"window {extent} {unit}, {tokens} tokens of {codec.quantizer.codebook_size} codes, "
-        f"nominally {bits / math.prod(shape):.4g} bits/{value}; {spec.train.steps} steps on {spec.engine}"
+        f"window {extent} {unit}, {bottleneck}; "
+        f"{spec.train.steps} steps on {spec.engine}"
     )
+
+
+def _bottleneck(sizes: tuple[int, ...], grid: int, values: int, value: str) -> str:
+    """What a window of `values` values becomes: `grid` tokens for each codebook of `sizes`, or latents."""
+    if not sizes:
+        return f"{grid} continuous latents"
+    bits = grid * sum(map(math.log2, sizes)) / values
+    codes = " + ".join(map(str, sizes))
+    return f"{grid * len(sizes)} tokens of {codes} codes, nominally {bits:.4g} bits/{value}"

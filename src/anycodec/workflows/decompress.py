@@ -16,7 +16,7 @@ from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Skipped
 from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
-from anycodec.workflows.pipeline import Coded, Pipeline
+from anycodec.workflows.pipeline import Coded, Pipeline, Streams
 from anycodec.workflows.progress import track
 
 
@@ -112,10 +112,12 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
 
 def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file, decoded, in order."""
+    streams = Streams(pipeline)
     for info, segment in reader.segments(pipeline.coder):
         _check_windows(reader, pipeline, info, segment)
         coded = Coded(segment.tokens, segment.affine)
-        signal = pipeline.decode(coded, info, segment.start, segment.length)
+        coder = streams.of(info.id, info)
+        signal = pipeline.decode(coded, info, segment.start, segment.length, coder)
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
 
 

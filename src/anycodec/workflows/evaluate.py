@@ -80,7 +80,7 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
     result = codec.result()
     baseline = _fit_baseline(pipeline, train, codec)
     yardstick: Result | None = None
-    if baseline is not None:
+    if baseline is not None and result.rate is not None:
         measure = BaselineMeasure(pipeline, baseline)
         measure.run(track(parts(pipeline, stretches, []), total, "baseline"))
         yardstick = measure.result(result.rate)
@@ -108,13 +108,19 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
 def figures(evaluation: Evaluation) -> dict[str, float]:
     """The headline numbers, for the manifest and the terminal."""
     codec = evaluation.codec
-    found = {"bits_per_value": codec.rate.bits_per_value, **codec.original}
-    if codec.rate.bits_per_pixel is not None:
-        found["bits_per_pixel"] = codec.rate.bits_per_pixel
+    found = {**_rates(codec), **codec.original}
     if evaluation.baseline is not None:
         found["baseline_snr"] = evaluation.baseline.original["snr"]
-        found["baseline_bits_per_value"] = evaluation.baseline.rate.bits_per_value
+        found |= {f"baseline_{name}": rate for name, rate in _rates(evaluation.baseline).items()}
     return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def _rates(result: Result) -> dict[str, float]:
+    rate = result.rate
+    if rate is None:
+        return {}
+    per_pixel = {} if rate.bits_per_pixel is None else {"bits_per_pixel": rate.bits_per_pixel}
+    return {"bits_per_value": rate.bits_per_value, **per_pixel}
 
 
 def parts(pipeline: Pipeline, stretches: Stretches, skipped: list[Skipped]) -> Generator[Part, None, None]:
@@ -140,7 +146,7 @@ def example(pipeline: Pipeline, baseline: PatchKMeans | None, part: Part) -> Exa
         back = pipeline.restore(windows, prepared.shape, prepared.affine, signal.info, signal.start)
         return _excerpt(back)
 
-    restored = show(pipeline.codec.decode(pipeline.codec.encode(prepared.windows)))
+    restored = show(pipeline.reconstruct(prepared.windows, signal.info))
     simple = None if baseline is None else show(baseline.decode(baseline.encode(prepared.windows)))
     name = f"{Path(part.file.path).name} {signal.info.id}".strip()
     return Example(
@@ -198,7 +204,7 @@ def _piece(pipeline: Pipeline, reader: Reader, piece: Piece) -> Iterator[Signal]
 
 
 def _fit_baseline(pipeline: Pipeline, train: WindowDataset | None, codec: CodecMeasure) -> PatchKMeans | None:
-    if train is None:
+    if train is None or not codec.has_tokens:
         return None
     order = train.epoch_order(0)
     with closing(train):
@@ -236,10 +242,10 @@ def _print(evaluation: Evaluation) -> None:
     for name, result in (("codec", evaluation.codec), ("baseline", evaluation.baseline)):
         if result is None:
             continue
-        rate = result.rate
-        size = f"{rate.bits_per_value:.4f} bits/value"
-        if rate.bits_per_pixel is not None:
-            size += f" ({rate.bits_per_pixel:.4f} bits/pixel)"
+        rates = _rates(result)
+        size = f"{rates['bits_per_value']:.4f} bits/value" if rates else "nothing to store"
+        if "bits_per_pixel" in rates:
+            size += f" ({rates['bits_per_pixel']:.4f} bits/pixel)"
         quality = f"SNR {result.original['snr']:.2f} dB, RMSE {result.original['rmse']:.4g} {evaluation.unit}"
         if "psnr" in result.original:
             quality += f", PSNR {result.original['psnr']:.2f} dB, SSIM {result.original['ssim']:.3f}"

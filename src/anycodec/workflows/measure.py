@@ -24,7 +24,7 @@ from anycodec.metrics.rate import Rate, entropy_rate, nominal_rate
 from anycodec.metrics.signal import PooledMetrics, SignalMetrics
 from anycodec.types import FileInfo, Signal
 from anycodec.workflows.compress import make_header
-from anycodec.workflows.pipeline import Pipeline, Prepared
+from anycodec.workflows.pipeline import Pipeline, Prepared, Streams
 
 SAMPLE_VALUES = 2**21
 """Values of evaluated windows that are kept to match the baseline's rate."""
@@ -88,7 +88,10 @@ class Errors:
 
 
 class CodecMeasure:
-    """A codec on real files: sizes from `.acz` files that are written for it, errors, speed."""
+    """A codec on real files: sizes from `.acz` files that are written for it, errors, speed.
+
+    Without tokens there are errors only.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -99,9 +102,28 @@ class CodecMeasure:
         self.window_values = 0
         self.sample: list[Windows] = []
         self.encode_seconds = self.decode_seconds = 0.0
+        self._streams = Streams(pipeline)
 
     def run(self, parts: Iterable[Part]) -> None:
-        """Code every segment."""
+        """Code every segment, or only restore it where there are no tokens to store."""
+        if self.has_tokens:
+            self._store(parts)
+        else:
+            self._reconstruct(parts)
+
+    @property
+    def has_tokens(self) -> bool:
+        return bool(self.pipeline.codec.codebook_sizes)
+
+    def _reconstruct(self, parts: Iterable[Part]) -> None:
+        current = None
+        for part in parts:
+            self.files += part.file is not current
+            current = part.file
+            prepared = self.pipeline.prepare(part.signal)
+            self._compare(part, prepared, self.pipeline.codec.reconstruct(prepared.windows))
+
+    def _store(self, parts: Iterable[Part]) -> None:
         with tempfile.TemporaryDirectory(prefix="anycodec-") as folder, ExitStack() as open_file:
             target, current, writer = Path(folder) / "part.acz", None, None
             for part in parts:
@@ -125,10 +147,11 @@ class CodecMeasure:
     def _code(self, part: Part, writer: AczWriter) -> None:
         signal, pipeline = part.signal, self.pipeline
         prepared = pipeline.prepare(signal)
+        coder = self._streams.of(part.stretch, signal.info)
         begin = time.perf_counter()
-        tokens = pipeline.codec.encode(prepared.windows)
+        tokens = coder.encode(prepared.windows)
         middle = time.perf_counter()
-        windows = pipeline.codec.decode(tokens)
+        windows = coder.decode(tokens)
         self.encode_seconds += middle - begin
         self.decode_seconds += time.perf_counter() - middle
         self.tokens.update(tokens)
@@ -141,7 +164,11 @@ class CodecMeasure:
             mask=signal.mask, attachments=signal.attachments,
         )  # fmt: skip
         writer.add(signal.info, segment)
-        restored = pipeline.restore(windows, prepared.shape, prepared.affine, signal.info, signal.start)
+        self._compare(part, prepared, windows)
+
+    def _compare(self, part: Part, prepared: Prepared, windows: Windows) -> None:
+        signal = part.signal
+        restored = self.pipeline.restore(windows, prepared.shape, prepared.affine, signal.info, signal.start)
         self.errors.add(part, restored, prepared, windows)
         self._count(part)
 
@@ -153,8 +180,10 @@ class CodecMeasure:
         if signal.info.axes != "TC":
             self.pixels += signal.values.size // signal.info.n_channels
 
-    def rate(self) -> Rate:
-        """Size of everything coded so far."""
+    def rate(self) -> Rate | None:
+        """Size of everything coded so far; None where there are no tokens."""
+        if not self.has_tokens:
+            return None
         spec, sizes = self.pipeline.spec, self.pipeline.codec.codebook_sizes
         covered = float(np.prod(spec.codec.stride)) * self.pipeline.in_channels
         return Rate(
@@ -174,15 +203,21 @@ class CodecMeasure:
         spec = self.pipeline.spec
         original, normalised = self.errors.scores()
         return Result(
-            description=f"{spec.codec.type} + {spec.codec.quantizer.type}, "
-            f"{' x '.join(map(str, self.pipeline.codec.codebook_sizes))} codes, "
-            f"{' x '.join(map(str, spec.codec.stride))} values a token",
+            description=f"{spec.codec.type} + {spec.codec.quantizer.type}, {self._codes()}, "
+            f"{' x '.join(map(str, spec.codec.stride))} values a {'token' if self.has_tokens else 'latent'}",
             rate=self.rate(),
             original=original,
             normalised=normalised,
         )
 
-    def throughput(self, device: str) -> Throughput:
+    def _codes(self) -> str:
+        sizes = " x ".join(map(str, self.pipeline.codec.codebook_sizes))
+        return f"{sizes} codes" if self.has_tokens else "continuous latents"
+
+    def throughput(self, device: str) -> Throughput | None:
+        """Speed of encoding and decoding; None where there are no tokens."""
+        if not self.has_tokens:
+            return None
         return Throughput(
             encode=self.values / max(self.encode_seconds, 1e-9),
             decode=self.values / max(self.decode_seconds, 1e-9),
