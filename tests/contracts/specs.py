@@ -58,6 +58,7 @@ SMALL_CODECS = {
         "latent_channels": 6,
         "norm_groups": 4,
     },
+    "vqvae2": {"rates": (2, 2), "hidden_channels": 12, "res_channels": 6, "latent_channels": 6},
 }
 
 

@@ -11,9 +11,10 @@ from anycodec.config.codecs.klvae import KlVaeSpec
 from anycodec.config.codecs.simvqgan import SimVqganSpec
 from anycodec.config.codecs.totem import TotemSpec
 from anycodec.config.codecs.vqgan import VqganSpec
+from anycodec.config.codecs.vqvae2 import Vqvae2Spec
 
 CodecSpec = Annotated[
-    Causal3dSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec, Field(discriminator="type")
+    Causal3dSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec | Vqvae2Spec, Field(discriminator="type")
 ]
 
-__all__ = ["Causal3dSpec", "CodecSpec", "KlVaeSpec", "SimVqganSpec", "TotemSpec", "VqganSpec"]
+__all__ = ["Causal3dSpec", "CodecSpec", "KlVaeSpec", "SimVqganSpec", "TotemSpec", "VqganSpec", "Vqvae2Spec"]

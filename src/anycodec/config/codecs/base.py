@@ -28,3 +28,8 @@ class AnyCodecSpec(Spec):
     def token_strides(self) -> tuple[tuple[int, ...], ...]:
         """Values along each spatial axis that a token of each level covers; latents where there are none."""
         return (self.stride,) * max(1, len(self.codebook_sizes))
+
+    @property
+    def bottleneck(self) -> str:
+        """The kind of quantizer, for people."""
+        return self.quantizer.type

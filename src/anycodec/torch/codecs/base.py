@@ -34,7 +34,7 @@ class Codec(nn.Module, ABC):
     """Encoder, quantizer and decoder of windows [B C *s]; *s is a multiple of `stride`."""
 
     stride: tuple[int, ...]
-    """Values of each of *s that a token covers."""
+    """Values of each of *s that a token of the coarsest level covers."""
 
     @property
     @abstractmethod
@@ -55,6 +55,16 @@ class Codec(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> CodecOutput:
         """Encode, quantise and decode, with losses."""
+
+    def check_size(self, x: Tensor) -> None:
+        """Refuse windows [B C *s] that are no whole number of tokens.
+
+        Raises:
+            ValueError: says which size, and what it should be a multiple of.
+        """
+        size = tuple(x.shape[2:])
+        if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
+            raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
 
 
 class Autoencoder(Codec):
@@ -118,14 +128,9 @@ class Autoencoder(Codec):
         return z if self.patches is None else z + self.patches.analyse(x)
 
     def _quantize(self, x: Tensor) -> Quantized:
-        self._check_size(x)
+        self.check_size(x)
         quantized: Quantized = self.quantizer(self._latents(x))
         return quantized
-
-    def _check_size(self, x: Tensor) -> None:
-        size = tuple(x.shape[2:])
-        if len(size) != len(self.stride) or any(s % f for s, f in zip(size, self.stride, strict=True)):
-            raise ValueError(f"a window of {size} is no multiple of the codec's stride {self.stride}")
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         x: Tensor = self.decoder(z)

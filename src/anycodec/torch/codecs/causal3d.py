@@ -119,7 +119,7 @@ class Causal3d(Autoencoder, StreamingCodec):
             zero_(self.decoder.conv_out)
 
     def encode_chunk(self, x: Tensor, past: Past) -> TokenGrids:
-        self._check_size(x)
+        self.check_size(x)
         quantized: Quantized = self.quantizer(self._latents(x, past))
         return quantized.tokens
 
