@@ -25,6 +25,9 @@ class FsqSpec(Spec):
     levels: tuple[LevelCount, ...] = Field(
         (8, 5, 5, 5), min_length=1, description="levels of each channel; their product is the codebook size"
     )
+    bound: Literal["tanh", "clip"] = Field(
+        "tanh", description="how latents come into the range of the levels, -1 to 1"
+    )
     symmetric: bool = Field(
         False, description="levels from -1 to 1 also where their number is even, which then lack 0"
     )

@@ -12,7 +12,10 @@ from anycodec.config.quantizers.single import SingleSpec
 
 
 class ResidualSpec(Spec):
-    """Stages that each quantise what the ones before left (SoundStream's RVQ, arXiv 2107.03312)."""
+    """Stages that each quantise what the ones before left (SoundStream's RVQ, arXiv 2107.03312).
+
+    Stages of fsq have symmetric levels and clip; a tanh comes before the first.
+    """
 
     type: Literal["residual"] = "residual"
     stages: int = Field(4, ge=1, le=64, description="number of stages; each gives a level of tokens")

@@ -52,6 +52,10 @@ class Quantizer(nn.Module, ABC):
     def forward(self, z: Tensor) -> Quantized:
         """Quantise latents [B D *g]."""
 
+    def squash(self, z: Tensor) -> Tensor:
+        """Latents, of any layout, in the range that codes can cover; as they are where that has no end."""
+        return z
+
     @property
     def shrinkage(self) -> Tensor:
         """How much smaller what it leaves is than what it got, [] or [D]; 1 where codes are learned."""

@@ -18,6 +18,7 @@ class Fsq(ImplicitQuantizer):
     with h = (L - 1)(1 + margin) / 2, o = 1/2 for even L (else 0) and s = atanh(o / h), so that 0 maps
     to 0. `symmetric`: q_i = 2 floor((L_i - 1)(tanh(z_i) + 1) / 2 + 1/2) / (L_i - 1) - 1. The gradient
     passes the rounding as if it were not there. Channel 0 is the least significant digit of a token.
+    `bound: clip` has no tanh: the nearest level.
     """
 
     counts: Tensor
@@ -25,11 +26,14 @@ class Fsq(ImplicitQuantizer):
 
     def __init__(self, spec: FsqSpec, dim: int) -> None:
         super().__init__(dim, spec.code_dim, spec.codebook_size)
-        self.symmetric = spec.symmetric
+        self.symmetric, self.clip = spec.symmetric, spec.bound == "clip"
         counts = torch.tensor(spec.levels)
         places = torch.cumprod(torch.tensor((1, *spec.levels[:-1])), dim=0)
         self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("places", places, persistent=False)
+
+    def squash(self, z: Tensor) -> Tensor:
+        return torch.tanh(z)
 
     @property
     def shrinkage(self) -> Tensor:
@@ -38,7 +42,10 @@ class Fsq(ImplicitQuantizer):
     def bound(self, z: Tensor) -> Tensor:
         """Levels before rounding: -floor(L/2) .. floor((L-1)/2), or 0 .. L-1 if symmetric."""
         if self.symmetric:
-            return (self.counts - 1) * (torch.tanh(z) + 1) / 2
+            inside = z.clamp(-1, 1) if self.clip else torch.tanh(z)
+            return (self.counts - 1) * (inside + 1) / 2
+        if self.clip:
+            return torch.clamp(z * (self.counts // 2), -(self.counts // 2), (self.counts - 1) // 2)
         half = (self.counts - 1) * (1 + _MARGIN) / 2
         offset = torch.where(self.counts % 2 == 0, 0.5, 0.0)
         return torch.tanh(z + torch.atanh(offset / half)) * half - offset

@@ -9,7 +9,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from anycodec.config.quantizer import CodebookSpec, ResidualSpec, SingleSpec
+from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
 from anycodec.torch.quantizers import make_quantizer
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
 from anycodec.torch.quantizers.ranks import agree
@@ -22,7 +22,7 @@ class Residual(Quantizer):
     arXiv 2107.03312). Losses are sums over stages. The gradient of the value is the mean of the stages'
     gradients, straight-through where theirs is. Codes narrower than the latent are narrow in all stages
     alike: linear layers lead in before the first and out after the last. Quantizers with a fixed grid
-    see r_i magnified by how much a stage shrinks it.
+    see r_i magnified by how much a stage shrinks it, and those with a range get z squashed into it.
 
     In training, a share `dropout` of the batches is restored from the first n stages, n uniform in
     1 .. stages: any number of levels can be decoded later. All stages give tokens and learn from every
@@ -52,7 +52,7 @@ class Residual(Quantizer):
         return self._stage(0).codebook_sizes * self.spec.stages
 
     def forward(self, z: Tensor) -> Quantized:
-        latents = _channels(self.project_in, z)
+        latents = self._stage(0).squash(_channels(self.project_in, z))
         kept = self._stages_kept()
         left = latents
         outs: list[Quantized] = []
@@ -88,7 +88,7 @@ class Residual(Quantizer):
     @torch.no_grad()
     def start(self, latents: Tensor) -> None:
         """Each stage starts on what the ones before leave; a shared codebook on what all stages get."""
-        z = self.project_in(latents.float()).T[None]
+        z = self._stage(0).squash(self.project_in(latents.float())).T[None]
         inputs = [self._start_stage(0, z)]
         for i in range(1, self.spec.stages):
             inputs.append(self._start_stage(i, self._left_by(i - 1, inputs[-1])))
@@ -130,11 +130,13 @@ class Residual(Quantizer):
 
 
 def _stage_spec(spec: ResidualSpec) -> SingleSpec:
-    """Settings of a stage, whose codes are as wide as its latents.
+    """Settings of a stage, whose codes are as wide as its latents; levels of fsq cover what is left.
 
     What is counted in steps holds for a shared codebook too, which is used `stages` times a step.
     """
     stage = spec.quantizer
+    if isinstance(stage, FsqSpec):
+        return stage.model_copy(update={"bound": "clip", "symmetric": True})
     if not isinstance(stage, CodebookSpec):
         return stage
     uses = spec.stages if spec.shared else 1
