@@ -105,7 +105,7 @@ def compress_file(pipeline: Pipeline, source: Path, target: Path) -> None:
         streams = Streams(pipeline)
         with AczWriter(target, header, pipeline.coder) as writer:
             for signal in segments(reader, pipeline):
-                write_segment(writer, pipeline, signal, streams.of(signal.info.id, signal.info))
+                write_segment(writer, pipeline, signal, streams.of(signal.info))
 
 
 def make_header(pipeline: Pipeline, info: FileInfo) -> Header:

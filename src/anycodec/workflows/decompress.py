@@ -116,8 +116,7 @@ def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     for info, segment in reader.segments(pipeline.coder):
         _check_windows(reader, pipeline, info, segment)
         coded = Coded(segment.tokens, segment.affine)
-        coder = streams.of(info.id, info)
-        signal = pipeline.decode(coded, info, segment.start, segment.length, coder)
+        signal = pipeline.decode(coded, info, segment.start, segment.length, streams.of(info))
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
 
 

@@ -147,7 +147,7 @@ class CodecMeasure:
     def _code(self, part: Part, writer: AczWriter) -> None:
         signal, pipeline = part.signal, self.pipeline
         prepared = pipeline.prepare(signal)
-        coder = self._streams.of(part.stretch, signal.info)
+        coder = self._streams.of(signal.info, part.stretch)
         begin = time.perf_counter()
         tokens = coder.encode(prepared.windows)
         middle = time.perf_counter()

@@ -221,8 +221,9 @@ class Streams:
         self._pipeline = pipeline
         self._current: tuple[Hashable, WindowCoder] | None = None
 
-    def of(self, key: Hashable, info: SignalInfo) -> WindowCoder:
-        """The stream of the signal `info`, or of the stretch of it, that `key` tells from the one before."""
+    def of(self, info: SignalInfo, stretch: int = 0) -> WindowCoder:
+        """The stream of the signal `info`, or of the stretch of it with this number."""
+        key = stretch, info.id, info.shape
         if self._current is None or self._current[0] != key:
             self._current = key, self._pipeline.stream(info)
         return self._current[1]
