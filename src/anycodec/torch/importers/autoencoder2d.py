@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from anycodec.config.codecs.autoencoder2d import Autoencoder2dSpec
+from anycodec.config.codecs.base import AnyCodecSpec
 from anycodec.config.data import FixedSpec, ImageSource, Window2d
 from anycodec.config.quantizer import VqSpec
 from anycodec.errors import WeightsError
@@ -164,7 +164,7 @@ def shape(tensors: Tensors, name: str) -> tuple[int, ...]:
     return found
 
 
-def pictures(spec: Autoencoder2dSpec, in_channels: int, resolution: object = None) -> ImageSource:
+def pictures(spec: AnyCodecSpec, in_channels: int, resolution: object = None) -> ImageSource:
     """What such a model was trained on: pictures in [-1, 1].
 
     Raises:
