@@ -78,3 +78,7 @@ class MissingExtra(UserError):
 
 class ResourceError(UserError):
     """The machine ran out of something: memory, disk."""
+
+
+class Notice(UserWarning):
+    """A warning for the user: this works, but maybe not as meant. The command line shows it in one line."""

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import errno
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from anycodec.errors import ResourceError, UserError
+from anycodec.errors import Notice, ResourceError, UserError
 
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -34,7 +37,8 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            code = super().invoke(ctx)
+            with _plain_notices():
+                code = super().invoke(ctx)
         except UserError as error:
             raise _failure(error) from error
         except KeyboardInterrupt as error:
@@ -50,6 +54,25 @@ class Verbs(TyperGroup):
         if isinstance(code, int) and code:
             raise typer.Exit(code)
         return code
+
+
+@contextmanager
+def _plain_notices() -> Iterator[None]:
+    """Notices without the line of code that gave them."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, Notice):
+            return f"warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _failure(error: UserError) -> typer.Exit:

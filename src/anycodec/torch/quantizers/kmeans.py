@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from anycodec.errors import Notice
 from anycodec.torch.quantizers.search import nearest
 
 _SAMPLES_A_CODE = 256
@@ -35,6 +36,7 @@ def kmeans(
     if len(samples) < k:
         warnings.warn(
             f"{k} codes start from {len(samples)} latents: take a larger batch or a smaller codebook_size",
+            Notice,
             stacklevel=2,
         )
     samples = _draw(samples.float(), min(len(samples), _SAMPLES_A_CODE * k))
