@@ -3,6 +3,7 @@
 import errno
 import importlib
 import inspect
+import keyword
 import subprocess
 import sys
 import types
@@ -51,9 +52,29 @@ CALLS = {
             "type": "image",
         },
     ),
+    "import": (
+        ["taming", "w.ckpt", "data.root=d", "--config", "c.yaml", "--data", "video", "-o", "r", "--force"],
+        {
+            "source": "taming",
+            "weights": Path("w.ckpt"),
+            "overrides": ["data.root=d"],
+            "config": Path("c.yaml"),
+            "data": "video",
+            "out": Path("r"),
+            "force": True,
+        },
+    ),
+    "export": (
+        ["r", "--to", "diffusers", "-o", "d"],
+        {"run": Path("r"), "to": "diffusers", "out": Path("d")},
+    ),
     "demo": ([], {"out": Path("runs/demo")}),
     "doctor": ([], {}),
 }
+
+
+def module_name(verb):
+    return f"{verb}_" if keyword.iskeyword(verb) else verb
 
 
 @pytest.fixture
@@ -61,10 +82,11 @@ def fake(monkeypatch):
     """Put a function in the place of a workflow."""
 
     def put(verb, function):
-        module = types.ModuleType(f"anycodec.workflows.{verb}")
+        name = module_name(verb)
+        module = types.ModuleType(f"anycodec.workflows.{name}")
         module.run = function
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(workflows, verb, module, raising=False)
+        monkeypatch.setattr(workflows, name, module, raising=False)
 
     return put
 
@@ -100,7 +122,7 @@ def test_each_verb_calls_its_workflow(verb, fake):
 
 @pytest.mark.parametrize("verb", CALLS)
 def test_each_workflow_takes_these_arguments(verb):
-    workflow = importlib.import_module(f"anycodec.workflows.{verb}")
+    workflow = importlib.import_module(f"anycodec.workflows.{module_name(verb)}")
     inspect.signature(workflow.run).bind(**CALLS[verb][1])
 
 

@@ -81,7 +81,7 @@ def run(
     with atomic_folder(target.path) as folder:
         _write(RunDirectory(folder), spec, imported, overrides, _origin(source, file))
     console.print(
-        f"run [bold]{target.path}[/bold]: {imported.spec.type} + {imported.spec.quantizer.type}, "
+        f"run [bold]{target.path}[/bold]: {imported.spec.type} + {imported.spec.bottleneck}, "
         f"{sum(array.size for array in imported.tensors.values()):,} numbers"
     )
     if imported.note:
