@@ -105,7 +105,7 @@ def test_continuous_latents_are_trained_and_evaluated(quantizer, tmp_path, capsy
     assert "no tokens" in RunDirectory(run).report.read_text()
     assert json.loads((run / "manifest.json").read_text())["codebook_sizes"] == []
     inspect.run(run)
-    assert "continuous: no tokens" in capsys.readouterr().out
+    assert "none: latents are continuous" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("quantizer", CONTINUOUS)

@@ -123,7 +123,7 @@ def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
             "run": str(pipeline.run.path.resolve()),
             "name": spec.name,
             "type": spec.codec.type,
-            "quantizer": spec.codec.quantizer.type,
+            "quantizer": spec.codec.bottleneck,
             "engine": spec.engine,
         },
         codebook_sizes=pipeline.codec.codebook_sizes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -53,21 +54,23 @@ def summary(spec: RunSpec) -> str:
     The nominal rate counts log2(codebook size) bits a token of each level, over the values at one channel.
     """
     codec, shape = spec.codec, window_shape(spec.data, spec.codec.axes)
-    grid = math.prod(size // stride for size, stride in zip(shape, codec.stride, strict=True))
     extent = " x ".join(map(str, shape))
     unit, value = ("samples", "sample") if len(shape) == 1 else ("pixels", "pixel")
-    bottleneck = _bottleneck(codec.quantizer.codebook_sizes, grid, math.prod(shape), value)
+    grids = [
+        math.prod(size // step for size, step in zip(shape, stride, strict=True))
+        for stride in codec.token_strides
+    ]
+    tokens = _tokens(codec.codebook_sizes, grids, math.prod(shape), value)
     return (
-        f"{spec.name}: {spec.data.type} -> {codec.type} with {codec.quantizer.type}; "
-        f"window {extent} {unit}, {bottleneck}; "
-        f"{spec.train.steps} steps on {spec.engine}"
+        f"{spec.name}: {spec.data.type} -> {codec.type} with {codec.bottleneck}; "
+        f"window {extent} {unit}, {tokens}; {spec.train.steps} steps on {spec.engine}"
     )
 
 
-def _bottleneck(sizes: tuple[int, ...], grid: int, values: int, value: str) -> str:
-    """What a window of `values` values becomes: `grid` tokens for each codebook of `sizes`, or latents."""
+def _tokens(sizes: tuple[int, ...], grids: Sequence[int], values: int, value: str) -> str:
+    """What a window of `values` values becomes: a grid of tokens for each codebook, or of latents."""
     if not sizes:
-        return f"{grid} continuous latents"
-    bits = grid * sum(map(math.log2, sizes)) / values
+        return f"{grids[0]} continuous latents"
+    bits = sum(tokens * math.log2(size) for tokens, size in zip(grids, sizes, strict=True)) / values
     codes = " + ".join(map(str, sizes))
-    return f"{grid * len(sizes)} tokens of {codes} codes, nominally {bits:.4g} bits/{value}"
+    return f"{sum(grids)} tokens of {codes} codes, nominally {bits:.4g} bits/{value}"

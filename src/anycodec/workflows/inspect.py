@@ -138,7 +138,7 @@ def _show_run(folder: RunDirectory) -> None:
                 f"{manifest.get('started', 'not started')}",
             ),
             ("fingerprint", manifest.get("fingerprint", "none yet: the training is not finished")),
-            ("codec", f"{spec.codec.type} + {spec.codec.quantizer.type}, {spec.engine}"),
+            ("codec", f"{spec.codec.type} + {spec.codec.bottleneck}, {spec.engine}"),
             *_geometry_rows(spec, manifest),
             *_weight_rows(folder),
             *_statistics_rows(folder, spec),
@@ -151,23 +151,22 @@ def _show_run(folder: RunDirectory) -> None:
 
 
 def _geometry_rows(spec: RunSpec, manifest: Mapping[str, Any]) -> Rows:
-    shape, stride = window_shape(spec.data, spec.codec.axes), spec.codec.stride
+    shape, strides = window_shape(spec.data, spec.codec.axes), spec.codec.token_strides
     channels = manifest.get("in_channels")
-    sizes = tuple(manifest.get("codebook_sizes") or spec.codec.quantizer.codebook_sizes)
-    grid = [extent // step for extent, step in zip(shape, stride, strict=True)]
+    sizes = spec.codec.codebook_sizes
     yield "data", f"{spec.data.type}, {channels or '?'} channels a window"
     yield "window", f"{_product(shape)}, overlap {spec.data.window.overlap}"
+    what = "token" if sizes else "latent"
+    for stride in dict.fromkeys(strides):
+        grid = [extent // step for extent, step in zip(shape, stride, strict=True)]
+        yield f"{what} grid", f"{_product(grid)} a window, one {what} every {_product(stride)}"
     if not sizes:
-        yield "latent grid", f"{_product(grid)} a window, continuous: no tokens"
+        yield "codebooks", "none: latents are continuous"
         return
-    yield "token grid", f"{_product(grid)} a window, one token every {_product(stride)}"
     yield "codebooks", _sizes_text(sizes)
     if channels:
-        covered = math.prod(stride) * channels
-        yield (
-            "nominal rate",
-            f"{nominal_rate(sizes, [covered] * len(sizes)):.4g} bits/value (tokens, no entropy coding)",
-        )
+        covered = [math.prod(stride) * channels for stride in strides]
+        yield "nominal rate", f"{nominal_rate(sizes, covered):.4g} bits/value (tokens, no entropy coding)"
 
 
 def _weight_rows(folder: RunDirectory) -> Rows:

@@ -185,11 +185,11 @@ class CodecMeasure:
         if not self.has_tokens:
             return None
         spec, sizes = self.pipeline.spec, self.pipeline.codec.codebook_sizes
-        covered = float(np.prod(spec.codec.stride)) * self.pipeline.in_channels
+        covered = [float(np.prod(stride)) * self.pipeline.in_channels for stride in spec.codec.token_strides]
         return Rate(
             values=self.values,
             bytes=dict(self.sizes),
-            nominal=nominal_rate(sizes, [covered] * len(sizes)),
+            nominal=nominal_rate(sizes, covered),
             entropy=entropy_rate(self.tokens.counts, self.values),
             pixels=self.pixels or None,
             source_bytes=self.source_bytes,
@@ -202,9 +202,11 @@ class CodecMeasure:
     def result(self) -> Result:
         spec = self.pipeline.spec
         original, normalised = self.errors.scores()
+        strides = dict.fromkeys(spec.codec.token_strides)
+        covered = " and ".join(" x ".join(map(str, stride)) for stride in strides)
         return Result(
-            description=f"{spec.codec.type} + {spec.codec.quantizer.type}, {self._codes()}, "
-            f"{' x '.join(map(str, spec.codec.stride))} values a {'token' if self.has_tokens else 'latent'}",
+            description=f"{spec.codec.type} + {spec.codec.bottleneck}, {self._codes()}, "
+            f"{covered} values a {'token' if self.has_tokens else 'latent'}",
             rate=self.rate(),
             original=original,
             normalised=normalised,

@@ -94,9 +94,9 @@ class Pipeline:
             UserError: the codec has continuous latents.
         """
         if self._coder is None:
-            quantizer = self.spec.codec.quantizer.type
+            kind = self.spec.codec.bottleneck
             raise UserError(
-                f"this codec has continuous latents and no tokens (its quantizer is {quantizer})",
+                f"this codec has continuous latents and no tokens (its quantizer is {kind})",
                 where=str(self.run.path),
                 how="evaluate it, or train one with a quantizer that has codes",
             )

@@ -153,7 +153,7 @@ def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool)
     if quiet:
         return
     console.print(
-        f"run [bold]{run.path}[/bold]: {spec.codec.type} + {spec.codec.quantizer.type} on {spec.data.root}"
+        f"run [bold]{run.path}[/bold]: {spec.codec.type} + {spec.codec.bottleneck} on {spec.data.root}"
     )
     console.print(
         "data: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in data.counts.items())
