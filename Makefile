@@ -34,7 +34,7 @@ docs:  ## the manual, into site/
 	$(BIN)/zensical build --clean --strict $(ARGS)
 
 bench:  ## every benchmark, results as JSON
-	@scripts/setup.sh test
+	@scripts/setup.sh test benchmarks
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
 
 constraints:  ## write constraints.txt again (ARGS=--upgrade moves all versions)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv and installs anycodec into it, with the versions of constraints.txt.
 #
-#   scripts/setup.sh [GROUP...]      groups of pyproject.toml: test, lint, docs
+#   scripts/setup.sh [GROUP...]      groups of pyproject.toml: test, lint, docs, benchmarks
 #   PYTHON=python3.12 scripts/setup.sh
 #
 # A stamp a group remembers what it was made from, so a second call returns at once, and a change of

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anycodec.torch.quantizers import shortlist
-from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, row_tiles
+from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, half_norms, row_tiles
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def nearest(z: Tensor, codes: Tensor) -> Tensor:
 
 def nearest_of_all(z: Tensor, codes: Tensor) -> Tensor:
     """As `nearest`, by float32 products with every code."""
-    half_norm = codes.square().sum(dim=1).mul_(0.5)
+    half_norm = half_norms(codes)
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     for tile in row_tiles(len(z), min(len(codes), COLUMNS)):
         best = torch.full_like(z[tile, 0], torch.inf)

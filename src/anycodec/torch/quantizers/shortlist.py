@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, row_tiles
+from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, half_norms, row_tiles
 
 LONGEST = 8
 """Entries of a list; more are dearer than products with all codes."""
@@ -93,7 +93,7 @@ class _Table:
     @staticmethod
     def of(codes: Tensor) -> _Table:
         rounded = codes.bfloat16()
-        half_norm = codes.square().sum(dim=1) / 2
+        half_norm = half_norms(codes)
         bias = F.pad(half_norm, (0, -len(codes) % GROUP), value=_FAR)
         channels = _fill(F.pad(-rounded, (0, 0, 0, -len(codes) % GROUP)), _split(bias))
         longest = (2 * half_norm.max()).sqrt()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
 TILE = 2**22
 """Entries held at once (16 MiB of float32)."""
 COLUMNS = 2**14
@@ -17,3 +20,8 @@ def row_tiles(rows: int, columns: int) -> Iterator[slice]:
     step = max(1, TILE // columns)
     for start in range(0, rows, step):
         yield slice(start, start + step)
+
+
+def half_norms(codes: Tensor) -> Tensor:
+    """|c|^2 / 2 of each row of [K D], without another [K D]."""
+    return torch.cat([part.square().sum(dim=1) for part in torch.split(codes, 1024)]).mul_(0.5)
