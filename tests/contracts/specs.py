@@ -32,6 +32,7 @@ SMALL_CODECS = {
         "latent_channels": 6,
         "norm_groups": 4,
     },
+    "dvae": {"group_count": 2, "base_channels": 32, "res_blocks": 1, "latent_channels": 6},
     "klvae": {
         "base_channels": 8,
         "channel_multipliers": (1, 2),

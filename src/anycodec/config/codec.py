@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from anycodec.config.codecs.causal3d import Causal3dSpec
+from anycodec.config.codecs.dvae import DvaeSpec
 from anycodec.config.codecs.klvae import KlVaeSpec
 from anycodec.config.codecs.simvqgan import SimVqganSpec
 from anycodec.config.codecs.totem import TotemSpec
@@ -14,7 +15,17 @@ from anycodec.config.codecs.vqgan import VqganSpec
 from anycodec.config.codecs.vqvae2 import Vqvae2Spec
 
 CodecSpec = Annotated[
-    Causal3dSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec | Vqvae2Spec, Field(discriminator="type")
+    Causal3dSpec | DvaeSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec | Vqvae2Spec,
+    Field(discriminator="type"),
 ]
 
-__all__ = ["Causal3dSpec", "CodecSpec", "KlVaeSpec", "SimVqganSpec", "TotemSpec", "VqganSpec", "Vqvae2Spec"]
+__all__ = [
+    "Causal3dSpec",
+    "CodecSpec",
+    "DvaeSpec",
+    "KlVaeSpec",
+    "SimVqganSpec",
+    "TotemSpec",
+    "VqganSpec",
+    "Vqvae2Spec",
+]
