@@ -230,15 +230,15 @@ def test_training_learns_a_map(name):
     decoder = torch.nn.Linear(DIM, 2)
     quantizer = build(name, codebook_size=16, kmeans_init=True, levels=(4, 4), restart_after=20)
     parameters = [p for m in (encoder, decoder, quantizer) for p in m.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.Adam(parameters, lr=3e-2)
 
     def error_and_loss():
-        x = torch.rand(256, 2) * 2 - 1
+        x = torch.rand(128, 2) * 2 - 1
         out = quantizer(encoder(x).T[None])
         error = (decoder(out.values[0].T) - x).square().mean()
         return error, error + loss_of(out)
 
-    for _ in range(150):
+    for _ in range(60):
         optimizer.zero_grad()
         error_and_loss()[1].backward()
         optimizer.step()

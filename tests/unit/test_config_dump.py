@@ -20,10 +20,20 @@ text = st.sampled_from(AMBIGUOUS + ESCAPED) | st.text(st.characters(exclude_cate
 positive = st.floats(1e-9, 1e9)
 size = st.sampled_from([32, 64, 128])
 
-quantizers = st.one_of(
+singles = st.one_of(
     st.builds(quantizer.VqSpec, codebook_size=st.integers(2, 2**24), kmeans_init=st.booleans()),
     st.builds(quantizer.EmaSpec, decay=st.floats(1e-6, 0.999), epsilon=positive),
     st.builds(quantizer.SimVqSpec, beta=positive),
+    st.builds(quantizer.FsqSpec, levels=st.lists(st.integers(2, 8), min_size=1, max_size=5).map(tuple)),
+    st.builds(quantizer.LfqSpec, codebook_size=st.sampled_from([2, 1024]), spherical=st.booleans()),
+)
+residuals = st.builds(quantizer.ResidualSpec, stages=st.integers(1, 64), quantizer=singles)
+quantizers = st.one_of(
+    singles,
+    residuals,
+    st.builds(quantizer.GroupedSpec, groups=st.integers(1, 64), quantizer=singles | residuals),
+    st.builds(quantizer.KlSpec, weight=positive),
+    st.builds(quantizer.NoneSpec),
 )
 normalizers = st.one_of(
     st.builds(data.MedianMadSpec),

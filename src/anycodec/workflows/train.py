@@ -18,7 +18,7 @@ from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
 from anycodec.engine import TrainingJob, TrainingResult, get_engine
-from anycodec.errors import RunError
+from anycodec.errors import ConfigError, RunError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.statistics import token_statistics
 
@@ -58,7 +58,8 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         quiet=quiet,
     )
     with _logging_to(run.log), closing(data.train):
-        result = get_engine(spec.engine).train(job)
+        with _no_run_of_a_mistake(run, resume):
+            result = get_engine(spec.engine).train(job)
         finish(run, spec, data)
     run.update_manifest(training=_summary(spec, result))
     if not quiet:
@@ -68,6 +69,17 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         )
         console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
     return result
+
+
+@contextmanager
+def _no_run_of_a_mistake(run: RunDirectory, resume: bool) -> Iterator[None]:
+    """Leave the folder free for the mended configuration where the engine refused this one."""
+    try:
+        yield
+    except ConfigError:
+        if not resume:
+            run.config.unlink()
+        raise
 
 
 def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:

@@ -36,7 +36,6 @@ LEVELS = {
     "grouped": ("{type: grouped, groups: 2, quantizer: {type: fsq, levels: [3, 4]}}", (12,) * 2),
     "lfq": ("{type: lfq, codebook_size: 64}", (64,)),
 }
-CONTINUOUS = ["kl", "none"]
 
 
 def waves(folder: Path) -> Path:
@@ -66,10 +65,23 @@ def logged(run: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]}
 
 
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("residual"), LEVELS["residual"][0])
+
+
+@pytest.fixture(scope="module", params=["kl", "none"])
+def continuous(request, tmp_path_factory):
+    """A quantizer without tokens, its run and the file."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, *trained(folder, f"{{type: {request.param}}}")
+
+
 @pytest.mark.parametrize("kind", LEVELS)
-def test_levels_of_tokens_survive_files(kind, tmp_path):
+def test_levels_of_tokens_survive_files(kind, tmp_path, request):
     quantizer, sizes = LEVELS[kind]
-    run, file = trained(tmp_path, quantizer)
+    stored = request.getfixturevalue("residual") if kind == "residual" else trained(tmp_path, quantizer)
+    run, file = stored
     codec = anycodec.load(run)
     assert codec.codebook_sizes == sizes
     assert RunDirectory(run).read_manifest()["codebook_sizes"] == list(sizes)
@@ -79,20 +91,18 @@ def test_levels_of_tokens_survive_files(kind, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "restored" / "waves.npy"), expected, atol=1e-5)
 
 
-def test_figures_of_each_level_are_logged(tmp_path):
-    quantizer, sizes = LEVELS["residual"]
-    run, _ = trained(tmp_path, quantizer)
+def test_figures_of_each_level_are_logged(residual):
+    run, _ = residual
     figures = logged(run)
     for figure in ("train/perplexity", "val/perplexity", "val/codes_used"):
-        levels = [figures[f"{figure}_{level}"] for level in range(len(sizes))]
+        levels = [figures[f"{figure}_{level}"] for level in range(3)]
         assert figures[figure] == pytest.approx(np.mean(levels, axis=0), rel=1e-3)
     assert min(figures["val/codes_used_0"]) > 0.5, "the first stage started on the latents"
     assert min(figures["val/codes_used_2"]) > 0.5, "the last stage started on what the others left"
 
 
-@pytest.mark.parametrize("quantizer", CONTINUOUS)
-def test_continuous_latents_are_trained_and_evaluated(quantizer, tmp_path, capsys):
-    run, _ = trained(tmp_path, f"{{type: {quantizer}}}")
+def test_continuous_latents_are_trained_and_evaluated(continuous, capsys):
+    _, run, _ = continuous
     figures = logged(run)
     assert not [name for name in figures if "codes_used" in name or "perplexity" in name]
     assert figures["val/snr"][-1] > 10, "nothing is lost to quantisation"
@@ -108,9 +118,8 @@ def test_continuous_latents_are_trained_and_evaluated(quantizer, tmp_path, capsy
     assert "none: latents are continuous" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("quantizer", CONTINUOUS)
-def test_continuous_latents_are_not_stored(quantizer, tmp_path):
-    run, file = trained(tmp_path, f"{{type: {quantizer}}}")
+def test_continuous_latents_are_not_stored(continuous, tmp_path):
+    quantizer, run, file = continuous
     with pytest.raises(UserError, match=f"continuous latents and no tokens.*{quantizer}"):
         compress.run(run, [file], tmp_path / "coded", "cpu")
     assert not (tmp_path / "coded").exists()
@@ -118,9 +127,20 @@ def test_continuous_latents_are_not_stored(quantizer, tmp_path):
         anycodec.load(run).encode(np.load(file))
 
 
-def test_a_metric_of_tokens_needs_tokens(tmp_path):
-    with pytest.raises(ConfigError, match="no metric 'val/perplexity'"):
-        trained(tmp_path, "{type: none}", "train.best.metric=val/perplexity")
+@pytest.mark.parametrize(
+    ("quantizer", "override", "mistake"),
+    [
+        ("{type: none}", "train.best.metric=val/perplexity", "no metric 'val/perplexity'"),
+        ("{type: grouped, groups: 3}", "train.steps=2", "3 groups do not divide the 8 channels"),
+    ],
+)
+def test_a_mistake_that_only_the_engine_sees_leaves_no_run(quantizer, override, mistake, tmp_path):
+    with pytest.raises(ConfigError, match=mistake):
+        trained(tmp_path, quantizer, override)
+    settings = tmp_path / "config.yaml"
+    settings.write_text(CONFIG.replace("QUANTIZER", "{type: none}"))
+    mended = [f"data.root={tmp_path / 'data'}", "train.steps=2"]
+    assert train(settings, mended, tmp_path / "run", resume=False, quiet=True) == 0
 
 
 def test_check_says_what_a_window_becomes(tmp_path, capsys):
