@@ -299,6 +299,7 @@ def test_tiles_do_not_change_the_plan(monkeypatch):
     z, codes = torch.randn(300, 4), torch.randn(8, 4)
     whole = Transport(z, codes, 10.0, 5, "all").plan()
     monkeypatch.setattr("anycodec.torch.quantizers.tiles.TILE", 100)
+    monkeypatch.setattr("anycodec.torch.quantizers.sinkhorn.TILE", 100)
     torch.testing.assert_close(Transport(z, codes, 10.0, 5, "all").plan(), whole, rtol=1e-4, atol=1e-5)
 
 
