@@ -115,13 +115,14 @@ def test_gradients_reach_all_parameters(name):
 
 
 @every_quantizer
-def test_saturated_latents_keep_gradients_finite(name):
-    z = 1e3 * torch.randn(2, DIM, 7)
-    z[0] = 0
-    z.requires_grad_()
-    out = build(name)(z)
+@pytest.mark.parametrize("scale", [0, 1e5])
+def test_extreme_latents_keep_gradients_finite(name, scale):
+    z = (scale * torch.randn(2, DIM, 7)).requires_grad_()
+    quantizer = build(name)
+    out = quantizer(z)
     (out.values.sum() + loss_of(out)).backward()
     assert torch.isfinite(z.grad).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in quantizer.parameters())
 
 
 @every_quantizer

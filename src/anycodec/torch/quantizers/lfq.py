@@ -9,6 +9,7 @@ from torch import Tensor
 from anycodec.config.quantizer import LfqSpec
 from anycodec.torch.quantizers.implicit import ImplicitQuantizer
 from anycodec.torch.quantizers.ranks import mean_over_ranks
+from anycodec.torch.quantizers.usage import shannon_entropy
 
 
 class Lfq(ImplicitQuantizer):
@@ -69,8 +70,7 @@ def mean_code_entropy(logits: Tensor) -> Tensor:
     half = logits.shape[-1] // 2
     high, low = _joint(logits[:, :half]), _joint(logits[:, half:])
     p = mean_over_ranks(high.T @ low / len(logits))
-    smallest = torch.finfo(p.dtype).tiny  # keeps the gradient of p log p finite at 0
-    return -(p * p.clamp(min=smallest).log()).sum()
+    return shannon_entropy(p)
 
 
 def _joint(logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from anycodec.torch.quantizers.ranks import mean_over_ranks
 from anycodec.torch.quantizers.tiles import row_tiles
+from anycodec.torch.quantizers.usage import shannon_entropy
 
 
 def entropy(z: Tensor, codes: Tensor, temperature: float) -> Tensor:
@@ -28,8 +29,7 @@ def entropy(z: Tensor, codes: Tensor, temperature: float) -> Tensor:
         sums = checkpoint(_entropy_sums, z[tile], codes, temperature, use_reentrant=False)
         own, use = own + sums[0], use + sums[1]
     mean = mean_over_ranks(use / len(z))
-    all_codes: Tensor = -torch.special.xlogy(mean, mean).sum()
-    return own / len(z) - all_codes
+    return own / len(z) - shannon_entropy(mean)
 
 
 def _entropy_sums(z: Tensor, codes: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

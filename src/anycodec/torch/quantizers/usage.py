@@ -10,11 +10,16 @@ from torch import Tensor
 Stats = Mapping[str, Tensor]
 
 
+def shannon_entropy(p: Tensor) -> Tensor:
+    """-sum p ln p of probabilities [K] in nats; its gradient is finite where p is 0."""
+    return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum()
+
+
 def code_use(counts: Tensor) -> dict[str, Tensor]:
     """`perplexity`, exp of the entropy, and `codes_used`, a share, from the uses of each code [K]."""
     p = counts / counts.sum()
     return {
-        "perplexity": torch.exp(-torch.special.xlogy(p, p).sum()),
+        "perplexity": shannon_entropy(p).exp(),
         "codes_used": (counts > 0).to(p).mean(),
     }
 
