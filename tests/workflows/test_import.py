@@ -150,6 +150,7 @@ def test_the_run_is_a_normal_one(imported):
     inspected = run("inspect", folder)
     assert inspected.exit_code == 0, inspected.output
     assert case.codec in inspected.output
+    assert "of whose use nothing is known" in inspected.output or not case.tokens
     assert json.loads((folder / "manifest.json").read_text())["imported"]["file"] == "weights.safetensors"
 
 
@@ -327,6 +328,13 @@ def test_a_run_is_replaced_only_by_force(tmp_path):
     (other / "thesis.tex").touch()
     refused(run("import", "taming", TAMING, "-o", other, "--force"), "holds no run")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.safetensors", "papers", "run"]
+
+
+def test_training_does_not_write_over_imported_weights(tmp_path):
+    target = tmp_path / "run"
+    assert run("import", "taming", TAMING, "-o", target).exit_code == 0
+    for options in ([], ["--resume"]):
+        refused(run("train", target, f"data.root={tmp_path}", "-o", target, *options), "imported weights")
 
 
 def test_kind_of_data_and_settings(tmp_path):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anycodec import __version__
 from anycodec.atomic import atomic_folder
 from anycodec.checkpoint import RunDirectory, write_arrays
 from anycodec.config.data import (
@@ -33,6 +29,7 @@ from anycodec.config.source import read_file
 from anycodec.engine import ImportedCodec, WeightSource, get_engine
 from anycodec.errors import RunError, UserError, WeightsError
 from anycodec.workflows.console import out as console
+from anycodec.workflows.provenance import provenance
 
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -167,16 +164,7 @@ def _write(
     run.write_statistics({f"token_counts.{i}": np.ones(size, np.int64) for i, size in enumerate(sizes)})
     run.write_manifest(
         {
-            "anycodec": __version__,
-            "format": 1,
-            "engine": spec.engine,
-            "in_channels": imported.in_channels,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "torch": metadata.version("torch"),
-            },
+            **provenance(spec, imported.in_channels),
             "imported": {**origin, "note": imported.note},
             "fingerprint": run.fingerprint(),
             "codebook_sizes": list(sizes),

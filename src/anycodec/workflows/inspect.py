@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 from safetensors import SafetensorError, safe_open
@@ -141,6 +142,7 @@ def _show_run(folder: RunDirectory) -> None:
             ("codec", f"{spec.codec.type} + {spec.codec.bottleneck}, {spec.engine}"),
             *_geometry_rows(spec, manifest),
             *_weight_rows(folder),
+            *_origin_rows(manifest),
             *_statistics_rows(folder, spec),
             *_training_rows(manifest),
         ],
@@ -183,23 +185,36 @@ def _weight_rows(folder: RunDirectory) -> Rows:
     yield "weights", f"{count:,} numbers in {len(shapes)} tensors, {path.stat().st_size:,} bytes"
 
 
+def _origin_rows(manifest: Mapping[str, Any]) -> Rows:
+    origin = manifest.get("imported")
+    if origin:
+        yield "imported", f"{origin['source']}, {origin['file']}, SHA-256 {origin['sha256']}"
+        if origin["note"]:
+            yield "note", origin["note"]
+
+
 def _statistics_rows(folder: RunDirectory, spec: RunSpec) -> Rows:
     arrays = folder.read_statistics() if folder.statistics.is_file() else {}
     yield "normalizer", _settings(spec.data.normalizer.model_dump(mode="json"))
     for name, array in sorted(arrays.items()):
         if name.startswith("token_counts."):
-            use = CodebookUse.of(array)
-            yield (
-                f"level {name.rpartition('.')[2]}",
-                f"{int(array.sum()):,} training tokens, {use.used} of {use.size} codes, "
-                f"{use.entropy:.4g} bits a token",
-            )
+            yield f"level {name.rpartition('.')[2]}", _use_text(array)
         elif name.startswith(("token_pairs.", "token_pairs_coarser.")):
             given = "the token before" if name.startswith("token_pairs.") else "the coarser level's token"
             yield f"context {name.rpartition('.')[2]}", f"{array.shape[1]} groups of codes, given {given}"
         elif not name.startswith("token_groups."):
             shown = " ".join(f"{value:.6g}" for value in array.ravel()[:8])
             yield name, shown + (" ..." if array.size > 8 else "")
+
+
+def _use_text(counts: NDArray[np.int64]) -> str:
+    if (counts == 1).all():
+        return f"{len(counts)} codes, of whose use nothing is known"
+    use = CodebookUse.of(counts)
+    return (
+        f"{int(counts.sum()):,} training tokens, {use.used} of {use.size} codes, "
+        f"{use.entropy:.4g} bits a token"
+    )
 
 
 def _training_rows(manifest: Mapping[str, Any]) -> Rows:

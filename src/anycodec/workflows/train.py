@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import platform
 import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from anycodec import __version__
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
@@ -20,6 +16,7 @@ from anycodec.data.loader import PreparedData, open_data
 from anycodec.engine import TrainingJob, TrainingResult, get_engine
 from anycodec.errors import ConfigError, RunError
 from anycodec.workflows.console import out as console
+from anycodec.workflows.provenance import provenance
 from anycodec.workflows.statistics import token_statistics
 
 # what may change when a run is continued: how long and how it is watched, not what it learns
@@ -96,6 +93,12 @@ def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
         if resume and run.path.exists() and any(run.path.iterdir()):
             raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
         return
+    if run.read_manifest().get("imported"):
+        raise RunError(
+            "the run holds imported weights, and training would write over them",
+            where=str(run.path),
+            how="choose another folder with --out",
+        )
     if not resume:
         raise RunError(
             "the folder already holds a run",
@@ -133,16 +136,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
     return {
-        "anycodec": __version__,
-        "format": 1,
-        "engine": spec.engine,
-        "in_channels": data.in_channels,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": metadata.version("numpy"),
-            "torch": metadata.version("torch"),
-        },
+        **provenance(spec, data.in_channels),
         "data": {
             "fingerprint": data.fingerprint,
             "counts": dict(data.counts),

@@ -1,0 +1,27 @@
+"""Where a run comes from."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from anycodec import __version__
+from anycodec.config.run import RunSpec
+
+
+def provenance(spec: RunSpec, in_channels: int) -> dict[str, Any]:
+    """What a manifest says of any new run: when and with which versions it was made, for which windows."""
+    return {
+        "anycodec": __version__,
+        "format": 1,
+        "engine": spec.engine,
+        "in_channels": in_channels,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": metadata.version("numpy"),
+            "torch": metadata.version("torch"),
+        },
+    }
