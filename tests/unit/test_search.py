@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycodec.torch.quantizers import search, shortlist
+from anycodec.torch.quantizers import search, shortlist, tiles
 
 
 def true_nearest(z, codes):
@@ -101,6 +101,18 @@ def test_identical_codes_are_left_undecided():
     assert torch.equal(
         search.nearest(torch.randn(2000, 256), torch.ones(2000, 256)), torch.zeros(2000).long()
     )
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 5), st.integers(0, 2**20))
+def test_tiles_and_parts_of_any_size(rows, size, dim, seed):
+    z, codes = small_integers(rows, dim, seed), small_integers(size, dim, seed + 1)
+    expected, _ = true_nearest(z, codes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE", 64)
+        for module in (search, shortlist):
+            patch.setattr(module, "COLUMNS", 16)
+        for name, index in every_search(z, codes).items():
+            assert torch.equal(index, expected), name
 
 
 def test_codebooks_in_parts():

@@ -17,7 +17,7 @@ _SAMPLES_A_CODE = 256
 
 @torch.no_grad()
 def kmeans(
-    samples: Tensor, k: int, iterations: int, onto: Callable[[Tensor], Tensor] = torch.clone
+    samples: Tensor, k: int, iterations: int, onto: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from randomly drawn samples; empty clusters restart at random samples.
 
@@ -48,7 +48,7 @@ def kmeans(
         codes = torch.zeros_like(codes).index_add_(0, index, samples) / counts.clamp(min=1)[:, None]
         empty = (counts == 0).nonzero().flatten()
         codes[empty] = _draw(samples, len(empty))
-        codes = onto(codes)
+        codes = codes if onto is None else onto(codes)
     counts = counts.clamp(min=1)  # an empty cluster holds the sample it restarted at
     return codes, counts / counts.sum()
 

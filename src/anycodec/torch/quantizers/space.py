@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from anycodec.config.quantizer import CodebookSpec
 from anycodec.errors import ConfigError, UserError
+from anycodec.torch.quantizers.projection import projections
 
 
 class CodeSpace(nn.Module):
@@ -36,19 +37,14 @@ class CodeSpace(nn.Module):
                 how="choose a divisor, or another width of the latent",
             )
             raise ConfigError([mistake])
+        self.heads = heads
         self.width = width
         self.dim = width // heads
         self.cosine = spec.distance == "cosine"
         self.narrow: nn.Module = nn.Identity()
         self.widen: nn.Module = nn.Identity()
         if spec.code_dim is not None:
-            narrow, widen = nn.Linear(dim, width), nn.Linear(width, dim)
-            nn.init.orthogonal_(narrow.weight)
-            with torch.no_grad():
-                widen.weight.copy_(narrow.weight.T)
-            nn.init.zeros_(narrow.bias)
-            nn.init.zeros_(widen.bias)
-            self.narrow, self.widen = narrow, widen
+            self.narrow, self.widen = projections(dim, width)
 
     def enter(self, z: Tensor) -> Tensor:
         """Latents [N D] -> points [N*H d], in float32."""
