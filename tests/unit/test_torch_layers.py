@@ -1,6 +1,5 @@
-"""Layers and the codebook search, each against its definition."""
+"""Layers and the start of codebooks, each against its definition."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
 from anycodec.torch.layers.norm import group_norm
 from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import kmeans as kmeans_module
-from anycodec.torch.quantizers import search
 from anycodec.torch.quantizers.kmeans import kmeans
 from anycodec.torch.quantizers.search import nearest
 
@@ -86,28 +84,6 @@ def test_a_patch_lands_in_its_latent():
     x[0, 0, 2:4, 6:9] = 1
     with torch.no_grad():
         assert path.analyse(x).abs().sum(dim=1).nonzero().tolist() == [[0, 1, 2]]
-
-
-@given(n=st.integers(1, 70), k=st.integers(1, 90), dim=st.integers(1, 9), seed=st.integers(0, 2**31))
-def test_nearest_in_tiles(n, k, dim, seed):
-    """Tiles far smaller than the problem, so that every seam is crossed."""
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, dim, generator=generator)
-    codes = torch.randn(k, dim, generator=generator)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_TILE", 64)
-        patch.setattr(search, "_COLUMNS", 16)
-        index = nearest(z, codes).numpy()
-    distances = ((z.double()[:, None] - codes.double()[None]) ** 2).sum(-1).numpy()
-    assert (distances[np.arange(n), index] - distances.min(axis=1)).max() < 1e-5
-
-
-@pytest.mark.parametrize("columns", [3, 4, 2**14])
-def test_ties_go_to_the_lowest_index(monkeypatch, columns):
-    monkeypatch.setattr(search, "_COLUMNS", columns)
-    codes = torch.tensor([[1.0, 2, 0], [0, -3, 1], [4, 1, 1], [-2, 0, 5]])  # scores without rounding
-    index = nearest(codes.repeat(3, 1), codes.repeat(5, 1))
-    assert index.tolist() == [0, 1, 2, 3] * 3
 
 
 def test_kmeans_is_as_good_as_scikit_learn():
