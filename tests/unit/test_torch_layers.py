@@ -54,6 +54,40 @@ def test_group_norm_lowers_its_groups(channels, groups, expected):
     assert (layer.num_groups, layer.eps) == (expected, 1e-6)
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 32, 32), (2, 64, 1, 300), (1, 48, 24, 16)], ids=str)
+def test_group_norm_in_bf16_channels_last_equals_that_of_float64(shape):
+    """Values and gradients within the rounding of bf16; those of the parameters within that of float32."""
+    layer = group_norm(shape[1], 8)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    x, dy = 3 + torch.randn(shape).bfloat16(), torch.randn(shape).bfloat16()
+    found, exact = [], []
+    for results, dtype, memory in (
+        (found, torch.bfloat16, torch.channels_last),
+        (exact, torch.float64, torch.contiguous_format),
+    ):
+        z = x.to(dtype).contiguous(memory_format=memory).requires_grad_()
+        parameters = [
+            p.detach().to(torch.promote_types(dtype, p.dtype)).requires_grad_()
+            for p in (layer.weight, layer.bias)
+        ]
+        state = dict(zip(("weight", "bias"), parameters, strict=True))
+        y = torch.func.functional_call(layer, state, (z,))
+        y.backward(dy.to(dtype).contiguous(memory_format=memory))
+        results += [y, z.grad, *(p.grad for p in parameters)]
+    assert type(found[0].grad_fn).__name__ == "_ChannelsLastGroupNormBackward"
+    for ours, theirs, tolerance in zip(found, exact, (0.01, 0.01, 1e-5, 1e-5), strict=True):
+        difference = (ours.double() - theirs).abs().max()
+        assert difference <= tolerance * theirs.abs().max()
+
+
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_group_norm_in_float32_is_that_of_torch(memory):
+    layer = group_norm(32, 8)
+    x = torch.randn(2, 32, 32, 32).contiguous(memory_format=memory)
+    assert torch.equal(layer(x), F.group_norm(x, 8, layer.weight, layer.bias, 1e-6))
+
+
 def test_attention_equals_the_softmax_formula():
     layer = Attention2d(8, 4)
     x = torch.randn(2, 8, 3, 5)

@@ -22,6 +22,6 @@ class Attention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
         q, k, v = (part(h).flatten(2).transpose(1, 2)[:, None] for part in (self.q, self.k, self.v))
-        attended = F.scaled_dot_product_attention(q, k, v)[:, 0].transpose(1, 2).reshape(x.shape)
-        out: Tensor = x + self.proj_out(attended)
+        attended = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        out: Tensor = x + self.proj_out(attended.reshape(len(x), *x.shape[2:], -1).movedim(-1, 1))
         return out

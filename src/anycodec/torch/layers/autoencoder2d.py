@@ -8,6 +8,7 @@ back: 1x1 (post quant) -> conv k3 -> residual, attention, residual
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -58,6 +59,11 @@ class Upsample2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same values in the memory order in which CPUs convolve fastest; as it is on other devices."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 def _mid(spec: Autoencoder2dSpec, width: int) -> nn.Sequential:
@@ -111,7 +117,7 @@ class Encoder2d(nn.Module):
         self.quant_conv = quant_conv
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.mid(self.levels(self.conv_in(x)))
+        h = self.mid(self.levels(self.conv_in(channels_last(x))))
         z: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
         return z
 
@@ -146,6 +152,6 @@ class Decoder2d(nn.Module):
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
+        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(channels_last(z)))))
         x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
         return x
