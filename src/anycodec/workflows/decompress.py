@@ -123,13 +123,12 @@ def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
 def _check_windows(reader: AczReader, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
     """A well-formed file can still lie about its windows."""
     windows = pipeline.windower.count(pipeline.shape(info, segment.length))
-    grid = tuple(
-        size // step for size, step in zip(pipeline.windower.size, pipeline.spec.codec.stride, strict=True)
-    )
-    if any(level.shape != (windows, *grid) for level in segment.tokens.grids):
-        found = [list(level.shape) for level in segment.tokens.grids]
+    size, strides = pipeline.windower.size, pipeline.spec.codec.token_strides
+    made = [[windows, *(s // f for s, f in zip(size, stride, strict=True))] for stride in strides]
+    found = [list(level.shape) for level in segment.tokens.grids]
+    if found != made:
         raise FormatError(
-            f"a segment of {segment.length} has tokens {found}, its codec makes {[windows, *grid]}",
+            f"a segment of {segment.length} has tokens {found}, its codec makes {made}",
             where=f"{reader.header.source_name}, signal {info.id!r} from {segment.start}",
             how="compress the original again",
         )

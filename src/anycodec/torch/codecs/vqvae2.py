@@ -10,7 +10,9 @@ Level 0 is the finest. Decoding needs the codes, the upscalers and decoder 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from operator import mul
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ class Vqvae2(Codec):
         self.stride = spec.stride
         rates, hidden, dim = spec.rates, spec.hidden_channels, spec.latent_channels
         self.top = len(rates) - 1
+        self.pixels = [factor**2 for factor in accumulate(rates, mul)]
+        """Pixels a token of each level covers."""
         self.encoders = nn.ModuleList(
             LevelEncoder(spec, hidden if level else in_channels, rate) for level, rate in enumerate(rates)
         )
@@ -79,21 +83,22 @@ class Vqvae2(Codec):
         wanted = {level: self._quantizer(level).latents_wanted for level in self._levels()}
         pool: list[Tensor] = []
         if any(wanted.values()):
-            pool = self._starting_windows(windows, wanted[self.top])
+            pool = self._starting_windows(windows, wanted)
         for level in reversed(self._levels()):
             if pool and wanted[level]:
                 latents = self._latents_of(level, pool)
                 self._quantizer(level).start(latents[torch.randperm(len(latents))[: wanted[level]]])
 
-    def _starting_windows(self, windows: Iterable[Tensor], wanted: int) -> list[Tensor]:
-        """Batches with `wanted` latents of the top level, where the levels have the fewest, or fewer."""
+    def _starting_windows(self, windows: Iterable[Tensor], wanted: Mapping[int, int]) -> list[Tensor]:
+        """Batches with as many latents as each level wants, or `STARTING_VALUES` values."""
         pool: list[Tensor] = []
-        values = latents = 0
+        values = pixels = 0
         for x in windows:
             pool.append(x)
             values += x.numel()
-            latents += x[:, 0].numel() // (self.stride[0] * self.stride[1])
-            if latents >= wanted or values >= STARTING_VALUES:
+            pixels += x[:, 0].numel()
+            enough = all(pixels >= count * self.pixels[level] for level, count in wanted.items())
+            if enough or values >= STARTING_VALUES:
                 break
         return pool
 
