@@ -137,8 +137,14 @@ def test_grey_pictures_in_a_codec_of_three_channels(colour_run, tmp_path):
             "codec.level_quantizers=[{type: ema}]",
             ("level_quantizers has 1 entries and rates 2",),
         ),
+        (
+            "data: {type: video, workers: 0, window: {size: [32, 32], frames: 4}}\n"
+            "codec: {type: causal3d}\n" + SHORT,
+            "codec.channels=[8,8]",
+            ("give all three the same number of entries",),
+        ),
     ],
-    ids=["strides", "attention", "vqvae2"],
+    ids=["strides", "attention", "vqvae2", "causal3d"],
 )
 def test_levels_that_do_not_match(tmp_path, text, override, words):
     refused(train(tmp_path, text, tmp_path, override), *words)
