@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
+from anycodec.torch.quantizers.projection import projections
 from anycodec.torch.quantizers.ranks import sum_over_ranks
 from anycodec.torch.quantizers.usage import code_use
 
@@ -29,7 +30,7 @@ class ImplicitQuantizer(Quantizer):
         self.project_in: nn.Module = nn.Identity()
         self.project_out: nn.Module = nn.Identity()
         if dim != code_dim:
-            self.project_in, self.project_out = nn.Linear(dim, code_dim), nn.Linear(code_dim, dim)
+            self.project_in, self.project_out = projections(dim, code_dim)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
 from anycodec.torch.quantizers import make_quantizer
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
+from anycodec.torch.quantizers.projection import projections
 from anycodec.torch.quantizers.ranks import agree
 from anycodec.torch.quantizers.usage import level_stats, split_levels
 
@@ -38,7 +39,7 @@ class Residual(Quantizer):
         self.project_in: nn.Module = nn.Identity()
         self.project_out: nn.Module = nn.Identity()
         if width != dim:
-            self.project_in, self.project_out = nn.Linear(dim, width), nn.Linear(width, dim)
+            self.project_in, self.project_out = projections(dim, width)
         stage = _stage_spec(spec)
         self.books = nn.ModuleList(
             make_quantizer(stage, width) for _ in range(1 if spec.shared else spec.stages)
@@ -88,18 +89,17 @@ class Residual(Quantizer):
     @torch.no_grad()
     def start(self, latents: Tensor) -> None:
         """Each stage starts on what the ones before leave; a shared codebook on what all stages get."""
-        z = self._stage(0).squash(self.project_in(latents.float())).T[None]
-        inputs = [self._start_stage(0, z)]
-        for i in range(1, self.spec.stages):
-            inputs.append(self._start_stage(i, self._left_by(i - 1, inputs[-1])))
-        if self.spec.shared:
-            self._stage(0).start(torch.cat(inputs, dim=2)[0].T)
-
-    def _start_stage(self, i: int, scaled: Tensor) -> Tensor:
-        stage = self._stage(i)
-        if stage.latents_wanted:
-            stage.start(scaled[0].T)
-        return scaled
+        left = self._stage(0).squash(self.project_in(latents.float())).T[None]
+        pool: list[Tensor] = []
+        for i in range(self.spec.stages):
+            if i > 0:
+                left = self._left_by(i - 1, left)
+            if self._stage(i).latents_wanted:
+                self._stage(i).start(left[0].T)
+            if self.spec.shared:
+                pool.append(left)
+        if pool:
+            self._stage(0).start(torch.cat(pool, dim=2)[0].T)
 
     def _left_by(self, i: int, scaled: Tensor) -> Tensor:
         """What stage i leaves of its input [1 D N], as the next stage gets it; the state stays as it is."""
