@@ -10,10 +10,6 @@ from anycodec.config.codecs.base import AnyCodecSpec
 from anycodec.config.quantizer import EmaSpec, QuantizerSpec
 
 
-def _ema() -> EmaSpec:
-    return EmaSpec(codebook_size=4096)
-
-
 class DvaeSpec(AnyCodecSpec):
     """2-D autoencoder of DALL-E's discrete VAE (Ramesh et al. 2021, arXiv 2102.12092) around any quantizer.
 
@@ -32,7 +28,7 @@ class DvaeSpec(AnyCodecSpec):
         False,
         description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
     )
-    quantizer: QuantizerSpec = Field(default_factory=_ema, description="how latents become codes")
+    quantizer: QuantizerSpec = Field(default_factory=EmaSpec, description="how latents become codes")
 
     @property
     def axes(self) -> str:

@@ -10,10 +10,6 @@ from anycodec.config.codecs.base import AnyCodecSpec
 from anycodec.config.quantizer import EmaSpec, QuantizerSpec
 
 
-def _ema() -> EmaSpec:
-    return EmaSpec(codebook_size=256)
-
-
 class TotemSpec(AnyCodecSpec):
     """1-D autoencoder of TOTEM (arXiv 2402.16412) around any quantizer.
 
@@ -42,7 +38,7 @@ class TotemSpec(AnyCodecSpec):
         False,
         description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
     )
-    quantizer: QuantizerSpec = Field(default_factory=_ema, description="how latents become codes")
+    quantizer: QuantizerSpec = Field(default_factory=EmaSpec, description="how latents become codes")
 
     @model_validator(mode="after")
     def _even(self) -> TotemSpec:

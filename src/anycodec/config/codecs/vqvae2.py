@@ -15,10 +15,6 @@ LevelQuantizer = Annotated[AnySingle | ResidualSpec | GroupedSpec, Field(discrim
 Rate = Literal[2, 4, 8, 16, 32]
 
 
-def _ema() -> EmaSpec:
-    return EmaSpec(codebook_size=512)
-
-
 class Vqvae2Spec(AnyCodecSpec):
     """Hierarchical 2-D autoencoder of VQ-VAE-2 (Razavi et al. 2019, arXiv 1906.00446).
 
@@ -40,7 +36,9 @@ class Vqvae2Spec(AnyCodecSpec):
     level_quantizers: tuple[LevelQuantizer, ...] | None = Field(
         None, description="a quantizer for each level, the finest first; null = `quantizer` for all"
     )
-    quantizer: LevelQuantizer = Field(default_factory=_ema, description="how a level's latents become codes")
+    quantizer: LevelQuantizer = Field(
+        default_factory=EmaSpec, description="how a level's latents become codes"
+    )
 
     @model_validator(mode="after")
     def _even(self) -> Vqvae2Spec:

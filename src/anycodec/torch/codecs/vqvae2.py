@@ -25,6 +25,8 @@ from anycodec.torch.quantizers.usage import level_stats, split_levels
 
 STARTING_VALUES = 2**24
 """Most values of the windows that the start of the codes looks at."""
+STARTING_CONTRAST = 0.1
+"""Deviation of the first reconstructions; with a gain of 1 they are noise that takes long to leave."""
 
 
 class Vqvae2(Codec):
@@ -49,6 +51,7 @@ class Vqvae2(Codec):
             LevelDecoder(spec, len(rates) - level, dim if level else in_channels, rate)
             for level, rate in enumerate(rates)
         )
+        nn.init.constant_(self._decoder(0).norm_out.weight, STARTING_CONTRAST)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -66,7 +69,7 @@ class Vqvae2(Codec):
             count = len(quantizer.codebook_sizes)
             left, own = left[:-count], left[-count:]
             codes = self._codes(level, quantizer.lookup(own), above)
-        x: Tensor = self.decoders[0](codes)
+        x: Tensor = self._decoder(0)(codes)
         return x
 
     def forward(self, x: Tensor) -> CodecOutput:
@@ -75,7 +78,7 @@ class Vqvae2(Codec):
         losses = {
             name: torch.stack([o.losses[name] for o in outs if name in o.losses]).sum() for name in names
         }
-        return CodecOutput(self.decoders[0](codes), _tokens(outs), losses, _stats(outs))
+        return CodecOutput(self._decoder(0)(codes), _tokens(outs), losses, _stats(outs))
 
     @torch.no_grad()
     def start(self, windows: Iterable[Tensor]) -> None:
@@ -146,7 +149,7 @@ class Vqvae2(Codec):
         for level in reversed(self._levels()):
             z = self.quant_convs[level](torch.cat([features[level + 1], *context], dim=1))
             codes = self._codes(level, quantize(level, z), above)
-            context = [self.decoders[level](codes)] if level else []
+            context = [self._decoder(level)(codes)] if level else []
         return codes
 
     def _codes(self, level: int, values: Tensor, above: list[list[Tensor]]) -> Tensor:
@@ -160,6 +163,11 @@ class Vqvae2(Codec):
 
     def _levels(self) -> range:
         return range(self.top + 1)
+
+    def _decoder(self, level: int) -> LevelDecoder:
+        decoder = self.decoders[level]
+        assert isinstance(decoder, LevelDecoder)
+        return decoder
 
     def _quantizer(self, level: int) -> Quantizer:
         quantizer = self.quantizers[level]
