@@ -1,6 +1,5 @@
 """Our totem with TOTEM's weights gives TOTEM's latents, tokens, series and gradients."""
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +11,7 @@ from anycodec.data.normalize import Segment, make_normalizer
 from anycodec.errors import WeightsError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.importers import make_importer
+from anycodec.torch.layers.affine import ChannelAffine
 from anycodec.types import SignalInfo
 from parity.goldens import GOLDEN, assert_equal_to_scale, imported, load_golden
 
@@ -103,17 +103,32 @@ def test_a_contradicting_configuration_is_refused():
         make_importer("totem").codec_tensors(weights, config)
 
 
-def test_revin_normalizes_like_the_published_one():
-    io = load_file(GOLDEN / "02_totem_revin" / "io.safetensors")
-    x, y = (io[name].transpose(1, 2).numpy() for name in ("in.x", "in.y"))  # [B C T]
+@pytest.mark.parametrize("variant", ["", "_affine", "_last"])
+def test_revin_is_the_published_one(variant):
+    """Its statistics are the normalizer's, its learned part is the codec's."""
+    folder = GOLDEN / f"02_totem_revin{variant}"
+    io = load_file(folder / "io.safetensors")
+    x, y = (io[name].transpose(1, 2) for name in ("in.x", "in.y"))  # [B C T]
+    affine = ChannelAffine(x.shape[1])
+    if variant:
+        weights = load_file(folder / "weights.safetensors")
+        affine.load_state_dict(
+            {"gamma": weights["affine_weight"][:, None], "beta": weights["affine_bias"][:, None]}
+        )
     info = SignalInfo(id="", axes="TC", shape=(x.shape[2], x.shape[1]), dtype="float32")
-    revin = make_normalizer(RevinSpec())
-    affine = revin.statistics(Segment(info, x[0].T, x))
-    for found, expected in (
-        (affine.shift, io["out.center"][:, 0]),
-        (affine.scale, io["out.stdev"][:, 0]),
-        (revin.apply(x, affine), io["out.norm"].transpose(1, 2)),
-        (revin.invert(y, affine), io["out.denorm_y"].transpose(1, 2)),
-        (revin.invert(revin.apply(x, affine), affine), io["out.roundtrip"].transpose(1, 2)),
-    ):
-        assert_equal_to_scale(torch.from_numpy(np.asarray(found)), expected)
+    revin = make_normalizer(RevinSpec(center="last" if variant == "_last" else "mean"))
+    statistics = revin.statistics(Segment(info, x[0].T.numpy(), x.numpy()))
+
+    def restored(values):
+        return torch.from_numpy(revin.invert(affine.inverse(values).detach().numpy(), statistics))
+
+    assert_equal_to_scale(torch.from_numpy(statistics.shift), io["out.center"][:, 0])
+    assert_equal_to_scale(torch.from_numpy(statistics.scale), io["out.stdev"][:, 0])
+    normalised = affine(torch.from_numpy(revin.apply(x.numpy(), statistics)))
+    assert_equal_to_scale(normalised, io["out.norm"].transpose(1, 2))
+    assert_equal_to_scale(restored(y), io["out.denorm_y"].transpose(1, 2))
+    assert_equal_to_scale(restored(normalised), io["out.roundtrip"].transpose(1, 2))
+    (normalised * io["in.R"].transpose(1, 2)).sum().backward()
+    if variant:
+        assert_equal_to_scale(affine.gamma.grad[:, 0], io["out.grad_affine_weight"])
+        assert_equal_to_scale(affine.beta.grad[:, 0], io["out.grad_affine_bias"])

@@ -71,6 +71,21 @@ def test_channels_share_the_networks():
     assert sizes[0] == sizes[1]
 
 
+def test_a_learned_affine_leads_in_and_out():
+    """x -> (f(gamma x + beta) - beta) / gamma, f the codec without it."""
+    spec = TotemSpec(affine=True, quantizer=VQ, **SMALL_TOTEM)
+    codec = make_codec(spec, 2).eval()
+    x = torch.randn(3, 2, 32)
+    inner = codec(2 * x + 1).reconstruction
+    with torch.no_grad():
+        codec.affine.gamma.fill_(2)
+        codec.affine.beta.fill_(1)
+    out = codec(x)
+    torch.testing.assert_close(out.reconstruction, (inner - 1) / 2)
+    out.reconstruction.sum().backward()
+    assert codec.affine.gamma.grad.abs().min() > 0
+
+
 @pytest.mark.parametrize("rates", [(2,), (4, 2), (8, 4, 2), (2, 2, 2, 2)])
 def test_any_number_of_levels(rates):
     spec = Vqvae2Spec(rates=rates, quantizer=VQ, **SMALL_VQVAE2)

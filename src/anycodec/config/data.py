@@ -32,6 +32,9 @@ class RevinSpec(Spec):
     """Mean and sqrt(biased variance + 1e-5) of each window and channel (RevIN, Kim 2022)."""
 
     type: Literal["revin"] = "revin"
+    center: Literal["mean", "last"] = Field(
+        "mean", description="what is subtracted from a window: its mean, or its last value"
+    )
 
 
 class FixedSpec(Spec):

@@ -9,7 +9,7 @@ and y * scale + shift is as coarse as x itself.
 |---|---|---|---|
 | median_mad | signal | median | 1.4826 MAD |
 | standard | dataset | mean of the training split | deviation of the training split |
-| revin | window | mean of the window | sqrt(biased variance + 1e-5) |
+| revin | window | mean (or last value) of the window | sqrt(biased variance + 1e-5) |
 | fixed | constant | middle of the range | half of the range |
 """
 
@@ -151,16 +151,19 @@ class Standard(Normalizer):
         return self._affine
 
 
+@dataclass(frozen=True, slots=True)
 class Revin(Normalizer):
-    """Mean and sqrt(biased variance + 1e-5) of each window and channel."""
+    """Mean, or last value, and sqrt(biased variance around the mean + 1e-5) of each window and channel."""
 
     scope = "window"
+    center: Literal["mean", "last"]
 
     def statistics(self, segment: Segment) -> Affine:
         flat = segment.windows.reshape(*segment.windows.shape[:2], -1)
         mean = flat.mean(axis=-1, dtype=np.float64)
         variance = np.square(flat - mean[..., None]).mean(axis=-1)
-        return _affine(mean, np.sqrt(variance + REVIN_EPSILON))
+        center = mean if self.center == "mean" else flat[..., -1]
+        return _affine(center, np.sqrt(variance + REVIN_EPSILON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +199,8 @@ def make_normalizer(spec: NormalizerSpec, arrays: Mapping[str, NDArray[Any]] | N
     match spec:
         case MedianMadSpec():
             return MedianMad()
-        case RevinSpec():
-            return Revin()
+        case RevinSpec(center=center):
+            return Revin(center)
         case FixedSpec(low=low, high=high):
             return Fixed(None if low is None or high is None else (low, high))
         case StandardSpec():

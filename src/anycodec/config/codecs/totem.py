@@ -34,6 +34,9 @@ class TotemSpec(AnyCodecSpec):
         description="where data.channels is joint: one network for each channel alone, its latents side by "
         "side; a grouped quantizer with as many groups then has a codebook a channel",
     )
+    affine: bool = Field(
+        False, description="a learned gain and offset of each channel around the networks (RevIN's affine)"
+    )
     patch_skip: bool = Field(
         False,
         description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anycodec.config.codecs.totem import TotemSpec
 from anycodec.torch.codecs.base import Autoencoder
+from anycodec.torch.layers.affine import ChannelAffine
 from anycodec.torch.layers.conv1d import ConvTranspose1d, PaddedConv1d
 from anycodec.torch.layers.patch import PatchPath, zero_
 from anycodec.torch.quantizers import make_quantizer
@@ -113,6 +114,7 @@ class Totem(Autoencoder):
         self.parts = in_channels if spec.per_channel else 1
         self.patch = spec.patch
         self.factor = spec.compression_factor
+        self.affine = ChannelAffine(in_channels) if spec.affine else None
         channels = in_channels // self.parts
         self.encoder = TotemEncoder(spec, channels)
         self.quantizer = make_quantizer(spec.quantizer, self.parts * spec.latent_channels)
@@ -123,11 +125,13 @@ class Totem(Autoencoder):
             zero_(self.decoder.up[-1])
 
     def _latents(self, x: Tensor) -> Tensor:
-        return self._joined(super()._latents(self._pieces(x, self.patch or x.shape[2])), len(x))
+        h = x if self.affine is None else self.affine(x)
+        return self._joined(super()._latents(self._pieces(h, self.patch or x.shape[2])), len(x))
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         length = self.patch // self.factor if self.patch else z.shape[2]
-        return self._joined(super()._reconstruct(self._pieces(z, length)), len(z))
+        x = self._joined(super()._reconstruct(self._pieces(z, length)), len(z))
+        return x if self.affine is None else self.affine.inverse(x)
 
     def _pieces(self, x: Tensor, length: int) -> Tensor:
         """[B P*C n*length] -> [B*P*n C length], P parts of the channels and n patches."""
