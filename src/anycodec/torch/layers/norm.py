@@ -21,7 +21,9 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not _slow_in_torch(x):
             return super().forward(x)
-        y: Tensor = _ChannelsLastGroupNorm.apply(x, self.weight, self.bias, (self.num_groups, self.eps))
+        y: Tensor = _ChannelsLastGroupNorm.apply(  # type: ignore[no-untyped-call]
+            x, self.weight, self.bias, (self.num_groups, self.eps)
+        )
         return y
 
 
