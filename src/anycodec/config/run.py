@@ -106,7 +106,8 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
             "codec.type",
             f"codec {codec.type} works on axes {codec.axes}, data of type {data.type} has "
             f"{' or '.join(data_axes(data))}",
-            "use simvqgan for pod5, table and array data, vqgan for image and video data, causal3d for video",
+            "use simvqgan or totem for pod5, table and array data, vqgan, vqvae2 or dvae for image and video "
+            "data, causal3d for video",
         )
         return found
     is_1d = isinstance(data, Pod5Source | TableSource | ArraySource)
