@@ -8,6 +8,7 @@ from anycodec.config.codec import DvaeSpec, TotemSpec, Vqvae2Spec
 from anycodec.config.data import TableSource, Window1d
 from anycodec.config.quantizer import EmaSpec, FsqSpec, GroupedSpec, VqSpec
 from anycodec.config.run import RunSpec, cross_check
+from anycodec.errors import UserError
 from anycodec.torch.codecs import make_codec
 
 SMALL_TOTEM = {"hidden_channels": 8, "res_channels": 4, "latent_channels": 4}
@@ -135,6 +136,13 @@ def test_all_levels_start_from_their_latents():
         stats = codec(torch.randn(32, 1, 16, 16)).stats
     assert stats["codes_used_0"] > 0.9
     assert stats["codes_used_1"] > 0.9
+
+
+def test_one_token_on_top_cannot_be_trained_on():
+    codec = make_codec(Vqvae2Spec(rates=(2, 2), quantizer=VQ, **SMALL_VQVAE2), 1)
+    with pytest.raises(UserError, match="one token on the coarsest level"):
+        codec(torch.randn(1, 1, 4, 4))
+    assert codec.eval()(torch.randn(1, 1, 4, 4)).reconstruction.shape == (1, 1, 4, 4)
 
 
 def test_dvae_scales_its_branches_by_the_depth():

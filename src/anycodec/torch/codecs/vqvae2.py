@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from anycodec.config.codecs.vqvae2 import Vqvae2Spec
+from anycodec.errors import UserError
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.layers.hierarchy2d import LevelDecoder, LevelEncoder, Upscaler
 from anycodec.torch.quantizers import Quantized, Quantizer, TokenGrids, make_quantizer
@@ -139,7 +140,17 @@ class Vqvae2(Codec):
         return outs, self._top_down(x, quantize)
 
     def _top_down(self, x: Tensor, quantize: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Windows to what decoder 0 gets; `quantize` turns the latents of a level into its codes."""
+        """Windows to what decoder 0 gets; `quantize` turns the latents of a level into its codes.
+
+        Raises:
+            UserError: one token on top in a training batch, which BatchNorm can't take.
+        """
+        if self.training and x[:, 0].numel() == self.pixels[self.top]:
+            raise UserError(
+                "a training batch has one token on the coarsest level, which has no variance to normalize by",
+                where="train.batch_size",
+                how="use batches of two windows or more, a larger window, or fewer levels",
+            )
         features = [x]
         for encoder in self.encoders:
             features.append(encoder(features[-1]))
