@@ -88,6 +88,14 @@ def test_group_norm_in_float32_is_that_of_torch(memory):
     assert torch.equal(layer(x), F.group_norm(x, 8, layer.weight, layer.bias, 1e-6))
 
 
+def test_group_norm_takes_a_single_position_of_a_single_sample():
+    """One value a group: it is its own mean, so only the bias is left."""
+    layer = group_norm(8, 8)
+    torch.nn.init.normal_(layer.bias)
+    y = layer.train()(torch.randn(1, 8, 1, 1))
+    torch.testing.assert_close(y[0, :, 0, 0], layer.bias)
+
+
 def test_attention_equals_the_softmax_formula():
     layer = Attention2d(8, 4)
     x = torch.randn(2, 8, 3, 5)

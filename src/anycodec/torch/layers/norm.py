@@ -20,7 +20,8 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if not _slow_in_torch(x):
-            return super().forward(x)
+            # not F.group_norm, which refuses one sample of one position where it takes two samples
+            return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         y: Tensor = _ChannelsLastGroupNorm.apply(  # type: ignore[no-untyped-call]
             x, self.weight, self.bias, (self.num_groups, self.eps)
         )
@@ -71,7 +72,7 @@ class _ChannelsLastGroupNorm(torch.autograd.Function):
         r, m, g = _spread(rstd, x), _spread(mean, x), gamma.float()
         dy_h, dy_sum = _sums(dy, x, m, r)
         a, b = (_group_sums(g * of, rstd) / size for of in (dy_sum, dy_h))
-        dx = _affine(dy, r * g, r * (r * b * m - a)).add_(_affine(x, -r * r * b, torch.zeros_like(m)))
+        dx = _affine_of_two(dy, r * g, x, -r * r * b, r * (r * b * m - a))
         return dx, dy_h.sum(0).to(gamma.dtype), dy_sum.sum(0).to(gamma.dtype), None
 
 
@@ -116,10 +117,26 @@ def _sums(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Te
 
 def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """scale x + shift with scale, shift [B C]."""
-    zero, one = torch.zeros_like(scale[0]), torch.ones_like(scale[0])
-    y, none = torch.empty_like(x), zero.new_empty(0)
-    for y_i, x_i, scale_i, shift_i in zip(_samples(y), _samples(x), scale, shift, strict=True):
-        torch.ops.aten.native_batch_norm.out(
-            x_i, scale_i, shift_i, zero, one, False, 0.0, 0.0, out=y_i, save_mean=none, save_invstd=none
-        )
+    y = torch.empty_like(x)
+    for y_i, *maps in zip(_samples(y), _samples(x), scale, shift, strict=True):
+        _map_channels(y_i, *maps)
     return y
+
+
+def _affine_of_two(x: Tensor, a: Tensor, y: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a x + b y + c with a, b, c [B C]; sample by sample, each of which stays in the cache."""
+    out, part, zero = torch.empty_like(x), torch.empty_like(x[:1]), torch.zeros_like(a[0])
+    for out_i, x_i, a_i, y_i, b_i, c_i in zip(_samples(out), _samples(x), a, _samples(y), b, c, strict=True):
+        _map_channels(out_i, x_i, a_i, zero)
+        _map_channels(part, y_i, b_i, c_i)
+        out_i.add_(part)
+    return out
+
+
+def _map_channels(out: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> None:
+    """Write scale x + shift of one sample into `out`; scale, shift [C]."""
+    none = scale.new_empty(0)
+    zero, one = torch.zeros_like(scale), torch.ones_like(scale)
+    torch.ops.aten.native_batch_norm.out(
+        x, scale, shift, zero, one, False, 0.0, 0.0, out=out, save_mean=none, save_invstd=none
+    )
