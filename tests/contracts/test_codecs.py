@@ -197,3 +197,20 @@ def test_a_patch_path_starts_as_quantisation_of_raw_patches(kind):
         x = patches[5].repeat(1, *(3 for _ in spec.stride))[None]
         torch.testing.assert_close(codec(x).reconstruction, x, atol=1e-5, rtol=0)
         assert codec.encode(x)[0].unique().tolist() == [5]
+
+
+@every_codec
+def test_nothing_but_a_linear_map_follows_the_last_layer(kind):
+    """Equal steps of its weight move the reconstruction by equal amounts."""
+    spec = codec_spec(kind)
+    codec = make_codec(spec, 2).eval()
+    x, last = windows(spec, 3, channels=2), codec.last_layer()
+    assert any(last is parameter for parameter in codec.parameters())
+    outputs, change = [], torch.randn_like(last)
+    with torch.no_grad():
+        for _ in range(3):
+            outputs.append(codec(x).reconstruction)
+            last += change
+    first, second = outputs[1] - outputs[0], outputs[2] - outputs[1]
+    assert first.abs().max() > 1e-3
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4 * float(first.abs().max()))

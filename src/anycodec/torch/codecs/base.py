@@ -56,6 +56,10 @@ class Codec(nn.Module, ABC):
     def forward(self, x: Tensor) -> CodecOutput:
         """Encode, quantise and decode, with losses."""
 
+    @abstractmethod
+    def last_layer(self) -> Tensor:
+        """Weight of the decoder's last convolution, where adversarial training compares gradients."""
+
     def check_size(self, x: Tensor) -> None:
         """Refuse windows [B C *s] that are no whole number of tokens.
 

@@ -87,7 +87,7 @@ class Decoder3d(nn.Module):
             width = channels
         self.stages = CausalSequential(stages)
         self.norm_out = FrameNorm(width, groups)
-        self.conv_out: nn.Module = (
+        self.conv_out = (
             CausalConv3d(width, out_channels, (3, 3))
             if spec.stem_stride == 1
             else CausalUpsample3d(width, out_channels, (1, spec.stem_stride))
@@ -117,6 +117,10 @@ class Causal3d(Autoencoder, StreamingCodec):
             self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
             zero_(self.encoder.quant_conv)
             zero_(self.decoder.conv_out)
+
+    def last_layer(self) -> Tensor:
+        last = self.decoder.conv_out
+        return last.conv.weight if isinstance(last, CausalUpsample3d) else last.weight
 
     def encode_chunk(self, x: Tensor, past: Past) -> TokenGrids:
         self.check_size(x)

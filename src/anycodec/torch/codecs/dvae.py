@@ -94,6 +94,8 @@ class DvaeDecoder(nn.Module):
 class Dvae(Autoencoder):
     """Encoder and decoder around any quantizer."""
 
+    decoder: DvaeDecoder
+
     def __init__(self, spec: DvaeSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
@@ -104,3 +106,6 @@ class Dvae(Autoencoder):
             self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
             zero_(self.encoder.conv_out)
             zero_(self.decoder.conv_out)
+
+    def last_layer(self) -> Tensor:
+        return self.decoder.conv_out.weight

@@ -93,7 +93,7 @@ class Decoder1d(nn.Module):
             width = channels
         self.stages = nn.Sequential(*stages)
         self.norm_out = group_norm(width, groups)
-        self.conv_out: nn.Module = (
+        self.conv_out = (
             Conv1d(width, out_channels, 3)
             if spec.stem_stride == 1
             else Upsample1d(width, out_channels, spec.stem_stride)
@@ -110,6 +110,8 @@ class Decoder1d(nn.Module):
 class SimVqgan(Autoencoder):
     """Encoder and decoder around any quantizer."""
 
+    decoder: Decoder1d
+
     def __init__(self, spec: SimVqganSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
@@ -120,3 +122,7 @@ class SimVqgan(Autoencoder):
             self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
             zero_(self.encoder.quant_conv)
             zero_(self.decoder.conv_out)
+
+    def last_layer(self) -> Tensor:
+        last = self.decoder.conv_out
+        return last.conv.weight if isinstance(last, Upsample1d) else last.weight

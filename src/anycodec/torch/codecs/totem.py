@@ -108,6 +108,8 @@ class Totem(Autoencoder):
     itself: latents [B C*D g] then hold those of one channel after the other.
     """
 
+    decoder: TotemDecoder
+
     def __init__(self, spec: TotemSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
@@ -123,6 +125,11 @@ class Totem(Autoencoder):
             self.patches = PatchPath(channels, spec.latent_channels, (spec.compression_factor,))
             zero_(self.encoder.conv_out)
             zero_(self.decoder.up[-1])
+
+    def last_layer(self) -> Tensor:
+        last = self.decoder.up[-1]
+        assert isinstance(last, ConvTranspose1d)
+        return last.weight
 
     def _latents(self, x: Tensor) -> Tensor:
         h = x if self.affine is None else self.affine(x)

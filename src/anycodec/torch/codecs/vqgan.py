@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from anycodec.config.codec import VqganSpec
 from anycodec.torch.codecs.base import Autoencoder
@@ -13,6 +13,8 @@ from anycodec.torch.quantizers import make_quantizer
 
 class Vqgan(Autoencoder):
     """Encoder and decoder around any quantizer."""
+
+    decoder: Decoder2d
 
     def __init__(self, spec: VqganSpec, in_channels: int) -> None:
         super().__init__()
@@ -25,3 +27,6 @@ class Vqgan(Autoencoder):
             self.patches = PatchPath(in_channels, spec.code_channels, spec.stride)
             zero_(quant_conv)
             zero_(self.decoder.conv_out)
+
+    def last_layer(self) -> Tensor:
+        return self.decoder.conv_out.weight

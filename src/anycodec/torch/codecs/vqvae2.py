@@ -81,6 +81,9 @@ class Vqvae2(Codec):
         }
         return CodecOutput(self._decoder(0)(codes), _tokens(outs), losses, _stats(outs))
 
+    def last_layer(self) -> Tensor:
+        return self._decoder(0).conv_out.weight
+
     @torch.no_grad()
     def start(self, windows: Iterable[Tensor]) -> None:
         """Start the levels from the top down: the latents of a level depend on the codes above it."""
