@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from anycodec.cache import require_weights
 from anycodec.config.keys import ConfigKey, config_keys
 from anycodec.config.mistakes import explain, place
 from anycodec.config.overrides import apply_overrides
@@ -18,7 +19,7 @@ from anycodec.config.run import RunSpec, cross_check
 from anycodec.config.schema import TAG
 from anycodec.config.secrets import remove_secrets
 from anycodec.config.source import Node, read_file, read_scalar
-from anycodec.errors import ConfigError, UserError
+from anycodec.errors import ConfigError, UserError, WeightsError
 
 __all__ = ["ConfigKey", "config_keys", "dump_spec", "json_schema", "load_spec"]
 
@@ -30,7 +31,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = 
         path: a YAML or JSON file, or the folder of a run.
         overrides: `dotted.key=value`, later ones win (see `anycodec.config.overrides`). Relative
             paths, in the file too, are relative to the current folder.
-        check_paths: whether data must be there.
+        check_paths: whether data and published weights must be there.
 
     Raises:
         ConfigError: every mistake, each with the line or override that holds it.
@@ -47,6 +48,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = 
         mistakes += [_placed(key, mistake, root) for key, mistake in cross_check(spec)]
     if check_paths:
         mistakes += _missing_paths(root)
+        mistakes += _missing_weights(spec, root) if spec else ()
     if mistakes or spec is None:
         raise ConfigError(sorted(mistakes, key=_reading_order))
     return spec
@@ -127,6 +129,17 @@ def _missing_paths(root: Node) -> Iterator[UserError]:
             where=path.where,
             how="write it with: anycodec split DIR --by file -o manifest.json",
         )
+
+
+def _missing_weights(spec: RunSpec, root: Node) -> Iterator[UserError]:
+    """Loss terms whose network has no weights on this machine."""
+    for name, term in spec.losses.items():
+        if term.pretrained is None:
+            continue
+        try:
+            require_weights(term.pretrained)
+        except WeightsError as error:
+            yield _placed(f"losses.{name}", error, root)
 
 
 def _exists(root: str) -> bool:

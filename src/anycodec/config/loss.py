@@ -1,30 +1,36 @@
-"""Specs of the loss terms. `type` names the module in `anycodec/torch/losses/`."""
+"""Any loss term's spec. `type` names the module in `anycodec/config/losses/` and `anycodec/torch/losses/`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from anycodec.config.base import Spec
+from anycodec.config.losses.base import LossTerm, LossWindow
+from anycodec.config.losses.gradient import GradientSpec
+from anycodec.config.losses.huber import HuberSpec
+from anycodec.config.losses.l1 import L1Spec
+from anycodec.config.losses.log_cosh import LogCoshSpec
+from anycodec.config.losses.lpips import LpipsSpec
+from anycodec.config.losses.mse import MseSpec
+from anycodec.config.losses.spectral import SpectralSpec
+from anycodec.config.losses.stft import StftSpec
 
+LossSpec = Annotated[
+    MseSpec | L1Spec | HuberSpec | LogCoshSpec | GradientSpec | SpectralSpec | StftSpec | LpipsSpec,
+    Field(discriminator="type"),
+]
 
-class LossTerm(Spec):
-    """Settings that every term has."""
-
-    weight: float = Field(1.0, ge=0, description="factor of this term in the sum")
-
-
-class MseSpec(LossTerm):
-    """Mean squared error of the normalised window."""
-
-    type: Literal["mse"] = "mse"
-
-
-class L1Spec(LossTerm):
-    """Mean absolute error of the normalised window."""
-
-    type: Literal["l1"] = "l1"
-
-
-LossSpec = Annotated[MseSpec | L1Spec, Field(discriminator="type")]
+__all__ = [
+    "GradientSpec",
+    "HuberSpec",
+    "L1Spec",
+    "LogCoshSpec",
+    "LossSpec",
+    "LossTerm",
+    "LossWindow",
+    "LpipsSpec",
+    "MseSpec",
+    "SpectralSpec",
+    "StftSpec",
+]

@@ -9,7 +9,7 @@ from pydantic import Field
 from anycodec.config.base import Spec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, TableSource, VideoSource
-from anycodec.config.loss import LossSpec, MseSpec
+from anycodec.config.loss import LossSpec, LossWindow, MseSpec
 from anycodec.config.train import TrainSpec
 from anycodec.errors import UserError
 
@@ -132,6 +132,11 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
                 f"{size} along {axis}",
                 f"use a window of {near}, or other strides",
             )
+    window = LossWindow(codec.axes, shape, data.normalizer.type)
+    for name, term in spec.losses.items():
+        misfit = term.misfit(window)
+        if misfit:
+            mistake(f"losses.{name}.{misfit.setting}", misfit.what, misfit.how)
     if isinstance(data, ArraySource | TableSource) or not is_1d:
         return found
     if data.split.type == "ett":

@@ -1,0 +1,48 @@
+"""Where published weights are kept on this machine once they were converted, for all runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from anycodec.errors import WeightsError
+
+VARIABLE = "ANYCODEC_CACHE"
+"""Environment variable that names the folder."""
+
+
+def cache_folder() -> Path:
+    """`$ANYCODEC_CACHE`, or `anycodec` in the user's folder for caches; it need not be there."""
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen).expanduser() if chosen else _platform_caches() / "anycodec"
+
+
+def _platform_caches() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def weights_path(name: str) -> Path:
+    """The safetensors file of the published weights called `name`, which need not be there."""
+    return cache_folder() / "weights" / f"{name}.safetensors"
+
+
+def require_weights(name: str) -> Path:
+    """The file of the published weights called `name`.
+
+    Raises:
+        WeightsError: it is not there; says which command gets it.
+    """
+    path = weights_path(name)
+    if not path.is_file():
+        raise WeightsError(
+            f"the weights {name} are not on this machine",
+            where=str(path),
+            how=f"anycodec weights get {name} (or, from files of your own: "
+            f"anycodec weights get {name} --from FILE)",
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Specs of the loss terms, one file a term; `anycodec.config.loss` has them all."""

@@ -1,0 +1,30 @@
+"""Perceptual distance of pictures."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from anycodec.config.loss import LpipsSpec
+from anycodec.torch.features.lpips import load_lpips
+from anycodec.torch.losses.base import Loss
+
+
+class LpipsLoss(Loss):
+    """Mean LPIPS of the pictures [B C H W], or of the frames of clips [B C T H W], in [-1, 1].
+
+    Raises:
+        WeightsError: the published weights are not on this machine.
+    """
+
+    def __init__(self, spec: LpipsSpec) -> None:
+        super().__init__()
+        self.lpips = load_lpips(spec.net)
+
+    def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        distances: Tensor = self.lpips(frames(reconstruction), frames(target))
+        return distances.mean()
+
+
+def frames(windows: Tensor) -> Tensor:
+    """[B C H W] as it is, [B C T H W] -> [B*T C H W]."""
+    return windows if windows.ndim == 4 else windows.transpose(1, 2).flatten(0, 1)
