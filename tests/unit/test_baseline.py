@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
+from anycodec.metrics import kmeans as km
 from anycodec.metrics.baseline import (
     PatchKMeans,
     cut_patches,
@@ -72,6 +73,15 @@ def test_fewer_samples_than_codes_are_stored_as_they_are():
     codes = kmeans(samples, 8, np.random.default_rng(0))
     assert codes.shape == (8, 3)
     assert nearest(samples, codes)[1].max() == 0
+
+
+def test_samples_that_the_codes_already_fit_are_not_iterated_on(monkeypatch):
+    calls = []
+    iterate = km._lloyd
+    monkeypatch.setattr(km, "_lloyd", lambda *arguments: calls.append(1) or iterate(*arguments))
+    samples = np.arange(4, dtype="f4")[:, None].repeat(500, axis=0)
+    assert nearest(samples, kmeans(samples, 4, np.random.default_rng(0)))[1].max() == 0
+    assert len(calls) <= 2 * len(km.STAGES)
 
 
 def test_beats_uniform_scalar_quantisation_at_equal_rate():

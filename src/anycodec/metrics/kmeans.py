@@ -84,7 +84,7 @@ def _iterate(samples: Floats, codes: Floats, rng: np.random.Generator) -> Floats
     cost = len(samples) * len(codes) * max(1, samples.shape[1] // 16)
     for _ in range(min(most, max(fewest, WORK // cost))):
         codes, distortion = _lloyd(samples, codes, rng)
-        if before - distortion < TOLERANCE * distortion:
+        if before - distortion <= TOLERANCE * distortion:
             break
         before = distortion
     return codes
