@@ -139,3 +139,13 @@ def test_short_lists_are_short_on_normal_data():
     torch.manual_seed(0)
     _, unsure = shortlist.nearest(torch.randn(1000, 256), torch.randn(4096, 256))
     assert unsure.float().mean() < 0.01
+
+
+@given(st.integers(1, 40), st.integers(1, 600), st.integers(1, 9), st.integers(0, 2**20))
+def test_the_nearest_few_come_in_order(rows, size, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z, codes = torch.randn(rows, 5, generator=generator), torch.randn(size, 5, generator=generator)
+    count = min(count, size)
+    _, distances = true_nearest(z, codes)
+    found = distances.gather(1, search.nearest_few(z, codes, count))
+    torch.testing.assert_close(found, distances.sort(dim=1).values[:, :count], atol=1e-5, rtol=1e-5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anycodec.config.base import Spec
+from anycodec.config.quantizers.codebook import CodebookSpec
 from anycodec.config.quantizers.ema import EmaSpec
 from anycodec.config.quantizers.single import SingleSpec
 
@@ -24,6 +25,24 @@ class ResidualSpec(Spec):
     dropout: float = Field(
         0.0, ge=0, le=1, description="share of training batches restored from a random number of stages"
     )
+
+    beam: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="sums of codes that encoding follows from stage to stage; 1 = the nearest code in turn, "
+        "as training does",
+    )
+
+    @model_validator(mode="after")
+    def _beam_has_tables(self) -> ResidualSpec:
+        single = isinstance(self.quantizer, CodebookSpec) and len(self.quantizer.codebook_sizes) == 1
+        if self.beam > 1 and not single:
+            raise ValueError(
+                f"beam {self.beam} compares the codes of a table, one a stage, which "
+                f"{self.quantizer.type} with these settings does not have: set beam: 1"
+            )
+        return self
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

@@ -81,13 +81,14 @@ class CodebookQuantizer(RenewedCodes):
         """The effective table [K d]."""
         return self.space.on_sphere(self.table())
 
-    def forward(self, z: Tensor) -> Quantized:
+    def forward(self, z: Tensor, chosen: Tensor | None = None) -> Quantized:
+        """Quantise latents [B D *g]; with codes `chosen` [N] for the points instead of the nearest."""
         grid = z.movedim(1, -1)
         points = self.space.enter(grid.flatten(0, -2))
         latents = points.detach()
         passing = self.training and self.renew(latents)
         codes = self.codes()
-        index = self.assign(latents, codes.detach())
+        index = self.assign(latents, codes.detach()) if chosen is None else chosen
         match = Match(points, codes, index, F.embedding(index, codes))
         terms = self.losses(match) | self._entropy(match)
         if passing:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
 from anycodec.torch.quantizers import make_quantizer
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
+from anycodec.torch.quantizers.beam import beam_search
+from anycodec.torch.quantizers.codebook import CodebookQuantizer
 from anycodec.torch.quantizers.projection import projections
 from anycodec.torch.quantizers.ranks import agree
 from anycodec.torch.quantizers.usage import level_stats, split_levels
@@ -28,6 +30,8 @@ class Residual(Quantizer):
     In training, a share `dropout` of the batches is restored from the first n stages, n uniform in
     1 .. stages: any number of levels can be decoded later. All stages give tokens and learn from every
     batch; a shared codebook of moving averages learns from one stage before the next uses it.
+
+    In evaluation the codes of all stages can be chosen together (`beam`).
     """
 
     scales: Tensor
@@ -58,8 +62,9 @@ class Residual(Quantizer):
         left = latents
         outs: list[Quantized] = []
         values: list[Tensor] = []
-        for _, stage, scale in self._stages(latents.dim()):
-            out: Quantized = stage(left / scale)
+        chosen = self._chosen(latents)
+        for i, stage, scale in self._stages(latents.dim()):
+            out: Quantized = stage(left / scale, chosen[i]) if chosen else stage(left / scale)
             outs.append(out)
             values.append(out.values * scale)
             left = left - values[-1].detach()
@@ -71,6 +76,13 @@ class Residual(Quantizer):
             {name: torch.stack([out.losses[name] for out in outs]).sum() for name in outs[0].losses},
             level_stats([level for out in outs for level in split_levels(out.stats, len(out.tokens))]),
         )
+
+    def _chosen(self, latents: Tensor) -> list[Tensor]:
+        """Codes [N] of each stage by beam search; [] where each stage chooses for itself."""
+        if self.training or self.spec.beam == 1:
+            return []
+        tables = [stage.codes() for _, stage, _ in self._stages(2) if isinstance(stage, CodebookQuantizer)]
+        return beam_search(latents.movedim(1, -1).flatten(0, -2), tables, self.spec.beam)
 
     def lookup(self, tokens: TokenGrids) -> Tensor:
         """Values of the tokens of all stages, or of the first few: coarser."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.torch.quantizers import shortlist
@@ -45,6 +46,38 @@ def nearest_of_all(z: Tensor, codes: Tensor) -> Tensor:
             index[tile] = torch.where(score < best, code + start, index[tile])
             best = torch.minimum(best, score)
     return index
+
+
+@torch.no_grad()
+def nearest_few(z: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Indices of the `count` nearest codes of each row, the nearest first.
+
+    Args:
+        z: [N D] float32.
+        codes: [K D] float32, K >= count.
+
+    Returns:
+        [N count] int64.
+    """
+    half_norm = half_norms(codes)
+    parts = [
+        _least_few(torch.addmm(half_norm, z[tile], codes.T, alpha=-1), count)
+        for tile in row_tiles(len(z), len(codes))
+    ]
+    return torch.cat(parts)
+
+
+def _least_few(scores: Tensor, count: int) -> Tensor:
+    """Places of the `count` least of each row of [n K]: they lie in the groups with the least minima."""
+    if scores.shape[1] <= 2 * GROUP * count:
+        return scores.topk(count, largest=False).indices
+    filled = F.pad(scores, (0, -scores.shape[1] % GROUP), value=torch.inf)
+    groups = filled.view(len(scores), -1, GROUP)
+    group = groups.amin(dim=2).topk(count, largest=False).indices  # [n count]
+    rows = torch.arange(len(scores), device=scores.device)[:, None]
+    members = groups[rows, group].flatten(1)  # [n count * GROUP]
+    place = members.topk(count, largest=False).indices
+    return group.gather(1, place // GROUP) * GROUP + place % GROUP
 
 
 def _least(scores: Tensor) -> tuple[Tensor, Tensor]:

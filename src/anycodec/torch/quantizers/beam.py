@@ -1,0 +1,56 @@
+"""Codes of several stages that are chosen together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from anycodec.torch.quantizers.search import nearest, nearest_few
+from anycodec.torch.quantizers.tiles import TILE
+
+
+@torch.no_grad()
+def beam_search(z: Tensor, tables: Sequence[Tensor], width: int) -> list[Tensor]:
+    """One code of each table, so that their sum comes near z.
+
+    The nearest code of each stage in turn need not end in the best sum. A beam search (Babenko &
+    Lempitsky 2014, Additive Quantization, section 3.1) follows the `width` best sums from stage to
+    stage; width 1 is the nearest code in turn.
+
+    Args:
+        z: [N D].
+        tables: codes [K D] of each stage.
+        width: sums that are followed.
+
+    Returns:
+        [N] int64 for each stage.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        rows = max(1, TILE // (width * width * z.shape[1]))
+        paths = [_search(part, tables, width) for part in torch.split(z.float(), rows)]
+        return list(torch.cat(paths).unbind(dim=1))
+
+
+def _search(z: Tensor, tables: Sequence[Tensor], width: int) -> Tensor:
+    """Codes of all stages [N S]."""
+    left = z[:, None]  # [N B D], what each of B sums leaves
+    paths = z.new_zeros((len(z), 1, 0), dtype=torch.int64)  # [N B stages so far]
+    for table in tables[:-1]:
+        count = min(width, len(table))
+        codes = nearest_few(left.flatten(0, 1), table, count).view(*left.shape[:2], count)
+        rests = left[:, :, None] - table[codes]  # [N B count D]
+        errors = rests.square().sum(dim=-1).flatten(1)
+        kept = errors.topk(min(width, errors.shape[1]), largest=False).indices
+        left = _take(rests.flatten(1, 2), kept)
+        codes = codes.flatten(1).gather(1, kept)
+        paths = torch.cat([_take(paths, kept // count), codes[..., None]], dim=-1)
+    last = nearest(left.flatten(0, 1), tables[-1]).view(left.shape[:2])
+    best = (left - tables[-1][last]).square().sum(dim=-1).argmin(dim=1, keepdim=True)
+    return torch.cat([_take(paths, best)[:, 0], last.gather(1, best)], dim=1)
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """Entries [N I ..] of x [N B ..] at index [N I]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], index]
