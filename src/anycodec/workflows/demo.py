@@ -51,7 +51,7 @@ def spec(data: Path) -> RunSpec:
         codec=SimVqganSpec(
             base_channels=64, stem_stride=4, channels=(96,), strides=(2,), latent_channels=16,
             res_blocks=1, mid_blocks=2, norm_groups=8, patch_skip=True,
-            quantizer=ResidualSpec(stages=2, quantizer=EmaSpec(codebook_size=1024, restart_after=0)),
+            quantizer=ResidualSpec(stages=2, beam=8, quantizer=EmaSpec(codebook_size=1024, restart_after=0)),
         ),
         train=TrainSpec(
             steps=STEPS, batch_size=16, precision="bf16", ema=0.99, val_every=100, checkpoint_every=200,
