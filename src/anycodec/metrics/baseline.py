@@ -25,6 +25,8 @@ CANDIDATES = 2
 """Patch shapes tried for each way to treat the channels."""
 HELD_OUT = 0.1
 RATE_TOLERANCE = 0.01
+RESIZES = 3
+"""Codebooks fitted again to come nearer to the wanted rate."""
 ENTROPY_TOKENS = 1 << 18
 MAX_VALUES = 1 << 25
 """Values of the windows that a fit looks at: 128 MiB of float32."""
@@ -166,8 +168,8 @@ def fit_at_rate(
 
     k-means codes are not equally frequent, so their order-0 entropy is below log2 K, far below it
     for pictures. Small codebooks tell by how much; candidates of `equal_rate_patches` at the rate
-    corrected by that are compared on held-out windows, and the winner's codebook is resized once
-    more to meet the rate.
+    corrected by that are compared on held-out windows, and the winner's codebook is resized to
+    meet the rate.
 
     Args:
         windows: training windows [N C *s], normalised.
@@ -191,15 +193,23 @@ def fit_at_rate(
 
     rough, spent = best(bits_per_value, max(16, max_codes // 16))
     codec, spent = best(bits_per_value * min(2.0, rough.nominal / max(spent, 1e-9)), max_codes)
-    if abs(spent / bits_per_value - 1) < RATE_TOLERANCE or not spent:
-        return codec
-    patch_shape = codec.patch_shape
+    tried = [(codec, spent)]
+    while spent and abs(spent / bits_per_value - 1) >= RATE_TOLERANCE and len(tried) <= RESIZES:
+        patch_shape, size = _resized(codec, spent, bits_per_value, max_codes)
+        codec = PatchKMeans.fit(rest, patch_shape, size, seed)
+        spent = _typical_entropy(codec, windows if evaluated is None else evaluated)
+        tried.append((codec, spent))
+    return min(tried, key=lambda one: abs(one[1] - bits_per_value))[0]
+
+
+def _resized(codec: PatchKMeans, spent: float, bits_per_value: float, max_codes: int) -> tuple[Shape, int]:
+    """Patch shape and codebook size that bring a codec's entropy from `spent` to the wanted rate."""
     bits = math.log2(codec.codebook_size) + (bits_per_value - spent) / codec.tokens_per_value
     size = max(2, round(2 ** min(bits, 64.0)))
-    if size > max_codes:
-        shorter = equal_rate_patches(shape, bits_per_value * codec.nominal / spent, max_codes)
-        patch_shape, size = next((c for c in shorter if c[0][0] == patch_shape[0]), shorter[0])
-    return PatchKMeans.fit(rest, patch_shape, size, seed)
+    if size <= max_codes:
+        return codec.patch_shape, size
+    shorter = equal_rate_patches(codec.window_shape, bits_per_value * codec.nominal / spent, max_codes)
+    return next((one for one in shorter if one[0][0] == codec.patch_shape[0]), shorter[0])
 
 
 def rate_curve(
