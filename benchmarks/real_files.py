@@ -36,7 +36,7 @@ TINY = [
     "codec.channels=[8]",
     "codec.res_blocks=0",
     "codec.mid_blocks=0",
-    "codec.quantizer.codebook_size=16",
+    "codec.quantizer.quantizer.codebook_size=16",
     "train.batch_size=4",
     "train.val_batches=1",
     "data.workers=0",
@@ -69,7 +69,13 @@ class Case:
 
 CASES = {
     "nanopore": Case("nanopore", ["nanopore/r1041*.pod5"], "nanopore/r1041*.pod5", check_pod5),
-    "ettm1": Case("series", ["series/ETTm1.csv"], "series/ETTm1.csv", check_table),
+    "ettm1": Case(
+        "series",
+        ["series/ETTm1.csv"],
+        "series/ETTm1.csv",
+        check_table,
+        ["data.split={type: ett, rows_per_hour: 4}"],
+    ),
     "kodak": Case("images", ["vision/kodak/*.png"], "vision/kodak", check_image),
     "video": Case(
         "video",
