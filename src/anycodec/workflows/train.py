@@ -14,7 +14,7 @@ from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
 from anycodec.engine import TrainingJob, TrainingResult, get_engine
-from anycodec.errors import ConfigError, RunError
+from anycodec.errors import ConfigError, RunError, WeightsError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.provenance import provenance
 from anycodec.workflows.statistics import token_statistics
@@ -73,7 +73,7 @@ def _no_run_of_a_mistake(run: RunDirectory, resume: bool) -> Iterator[None]:
     """Leave the folder free for the mended configuration where the engine refused this one."""
     try:
         yield
-    except ConfigError:
+    except (ConfigError, WeightsError):
         if not resume:
             run.config.unlink()
         raise

@@ -48,22 +48,22 @@ def convert_lpips(net: str, files: Sequence[Path]) -> dict[str, NDArray[Any]]:
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in Lpips(net).state_dict().items()}
     where = ", ".join(map(str, files))
-    missing = sorted(expected.keys() - state.keys())
-    if missing:
-        raise _incomplete(missing, where)
     wrong = [
-        f"{name} is {list(state[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if tuple(state[name].shape) != shape
+        f"{name} is {list(tensor.shape)}, expected {list(expected[name])}"
+        if name in expected
+        else f"unknown {name}"
+        for name, tensor in state.items()
+        if expected.get(name) != tuple(tensor.shape)
     ]
-    surplus = sorted(state.keys() - expected.keys())
-    if wrong or surplus:
-        problems = "; ".join([*wrong, *(f"unknown {name}" for name in surplus)][:4])
+    if wrong:
         raise WeightsError(
-            f"these are not the weights of lpips-{net}: {problems}",
+            f"these are not the weights of lpips-{net}: {'; '.join(wrong[:4])}",
             where=where,
             how="name the other network, or give the files that belong together",
         )
+    missing = sorted(expected.keys() - state.keys())
+    if missing:
+        raise _incomplete(missing, where)
     return {name: state[name].float().numpy() for name in expected}
 
 

