@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
-from anycodec.metrics.image import ImageMetrics, psnr, ssim
+from anycodec.metrics.image import ImageMetrics, ms_ssim, psnr, ssim
 
 
 def pictures(n: int, shape=(64, 96, 3), seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +31,27 @@ def test_ssim_agrees_with_torchmetrics(shape):
     for x, y in zip(*pictures(3, shape), strict=True):
         expected = structural_similarity_index_measure(as_torch(y[None]), as_torch(x[None]), data_range=255.0)
         assert ssim(x, y, 255) == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(192, 208, 3), (177, 181, 1)])
+def test_ms_ssim_agrees_with_torchmetrics(shape):
+    for x, y in zip(*pictures(2, shape), strict=True):
+        expected = multiscale_structural_similarity_index_measure(
+            as_torch(y[None]), as_torch(x[None]), data_range=255.0
+        )
+        assert ms_ssim(x, y, 255) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_ms_ssim_takes_fewer_scales_of_small_pictures():
+    def scales(size: int) -> int:
+        metrics = ImageMetrics(255)
+        x, y = pictures(1, (size, size + 30, 1))
+        metrics.update(x, y)
+        return metrics.result().ms_ssim_scales
+
+    assert [scales(size) for size in (12, 21, 22, 64, 88, 175, 176, 300)] == [1, 1, 2, 3, 4, 4, 5, 5]
+    x, y = pictures(1, (20, 20, 3))
+    assert ms_ssim(x[0], y[0], 255) == pytest.approx(ssim(x[0], y[0], 255))
 
 
 def test_psnr_agrees_with_torchmetrics():

@@ -97,6 +97,7 @@ class Evaluation:
         skipped: what was left out, and why.
         versions: package or part -> version.
         value_range: lowest and highest value that pictures can show.
+        features: name of the network whose features `fid` and `kid` compare, "" without them.
     """
 
     title: str
@@ -113,6 +114,7 @@ class Evaluation:
     skipped: Sequence[Skipped] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     value_range: tuple[float, float] | None = None
+    features: str = ""
 
     def to_json(self) -> str:
         """Strict JSON; figures that are not finite are stored as "inf", "-inf" or "nan"."""

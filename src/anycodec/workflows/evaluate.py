@@ -18,12 +18,13 @@ from anycodec.data.dataset import WindowDataset
 from anycodec.data.loader import open_data
 from anycodec.data.split import Piece
 from anycodec.engine import Windows
-from anycodec.errors import DataError
+from anycodec.errors import DataError, RunError
 from anycodec.io.base import Reader
 from anycodec.io.discover import discover
 from anycodec.io.formats import open_file
 from anycodec.metrics.baseline import PatchKMeans, fit_at_rate
 from anycodec.metrics.evaluation import Evaluation, Example, Kind, Result, save_examples
+from anycodec.metrics.features import FeatureDistances, FeatureNetwork
 from anycodec.types import Signal, Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.measure import BaselineMeasure, CodecMeasure, Part, collect
@@ -43,15 +44,22 @@ Stretches = list[tuple[Path, list[Piece] | None]]
 """Files with the pieces of each to evaluate on; None = all of it."""
 
 
-def run(run: Path, inputs: list[Path], device: str) -> int:
+def run(run: Path, inputs: list[Path], device: str, features: str | None = None) -> int:
     """Evaluate on the run's test split, or on the given files, and write the report.
 
+    Args:
+        run: folder of the run.
+        inputs: files and folders; none = the test split.
+        device: where to compute.
+        features: the network for FID and KID, as `anycodec.metrics.onnx.open_network` knows it.
+
     Raises:
-        RunError: not a finished run.
+        RunError: not a finished run, or features of one that codes no pictures.
         DataError: nothing to evaluate on.
+        WeightsError, MissingExtra: the feature network can't be used.
     """
     pipeline = Pipeline.open(run, device)
-    evaluation, examples = evaluate(pipeline, inputs, device)
+    evaluation, examples = evaluate(pipeline, inputs, device, _network(pipeline, features))
     atomic_write(evaluation_path(pipeline.run), evaluation.to_json())
     save_examples(examples_path(pipeline.run), examples)
     pipeline.run.update_manifest(metrics=figures(evaluation))
@@ -61,7 +69,23 @@ def run(run: Path, inputs: list[Path], device: str) -> int:
     return 0
 
 
-def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evaluation, list[Example]]:
+def _network(pipeline: Pipeline, name: str | None) -> FeatureNetwork | None:
+    if name is None:
+        return None
+    if pipeline.spec.data.type not in ("image", "video"):
+        raise RunError(
+            f"FID and KID compare pictures, and this run codes {pipeline.spec.data.type} data",
+            where=str(pipeline.run.path),
+            how="leave out --features",
+        )
+    from anycodec.metrics.onnx import open_network
+
+    return open_network(name)
+
+
+def evaluate(
+    pipeline: Pipeline, inputs: list[Path], device: str, network: FeatureNetwork | None = None
+) -> tuple[Evaluation, list[Example]]:
     """Measure rate, errors and speed of a codec, and the baseline at its rate.
 
     Raises:
@@ -70,7 +94,8 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
     skipped: list[Skipped] = []
     stretches, train = _plan(pipeline, inputs, skipped)
     total = sum(len(pieces) if pieces else 1 for _, pieces in stretches)
-    codec = CodecMeasure(pipeline)
+    distances = None if network is None else FeatureDistances(network)
+    codec = CodecMeasure(pipeline, distances)
     codec.run(track(parts(pipeline, stretches, skipped), total, "evaluating"))
     if not codec.values:
         raise DataError(
@@ -81,7 +106,8 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
     baseline = _fit_baseline(pipeline, train, codec)
     yardstick: Result | None = None
     if baseline is not None and result.rate is not None:
-        measure = BaselineMeasure(pipeline, baseline)
+        beside = distances and FeatureDistances(distances.network, distances.originals)
+        measure = BaselineMeasure(pipeline, baseline, beside)
         measure.run(track(parts(pipeline, stretches, []), total, "baseline"))
         yardstick = measure.result(result.rate)
     examples = [example(pipeline, baseline, part) for part in _spread(pipeline, stretches)]
@@ -101,6 +127,7 @@ def evaluate(pipeline: Pipeline, inputs: list[Path], device: str) -> tuple[Evalu
         skipped=skipped,
         versions={"anycodec": __version__} | {name: metadata.version(name) for name in ("torch", "numpy")},
         value_range=first.signal.info.value_range,
+        features="" if network is None else network.name,
     )
     return evaluation, examples
 
@@ -249,4 +276,6 @@ def _print(evaluation: Evaluation) -> None:
         quality = f"SNR {result.original['snr']:.2f} dB, RMSE {result.original['rmse']:.4g} {evaluation.unit}"
         if "psnr" in result.original:
             quality += f", PSNR {result.original['psnr']:.2f} dB, SSIM {result.original['ssim']:.3f}"
+        if "fid" in result.original:
+            quality += f", FID {result.original['fid']:.4g} ({evaluation.features})"
         console.print(f"{name + ':':10}{size}, {quality}  [{result.description}]", markup=False)

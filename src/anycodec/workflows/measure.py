@@ -19,6 +19,7 @@ from anycodec.engine import Windows
 from anycodec.metrics.baseline import PatchKMeans
 from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.metrics.evaluation import Result, Throughput
+from anycodec.metrics.features import FeatureDistances
 from anycodec.metrics.image import ImageMetrics
 from anycodec.metrics.rate import Rate, entropy_rate, nominal_rate
 from anycodec.metrics.signal import PooledMetrics, SignalMetrics
@@ -46,9 +47,10 @@ class Part:
 
 
 class Errors:
-    """Errors of restored segments in original and normalised units."""
+    """Errors of restored segments in original and normalised units, and distances of sets of pictures."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: FeatureDistances | None = None) -> None:
+        self.features = features
         self._original, self._normalised = PooledMetrics(), PooledMetrics()
         self._current: tuple[SignalMetrics, SignalMetrics] | None = None
         self._stretch = -1
@@ -68,6 +70,8 @@ class Errors:
             low, high = signal.info.value_range
             self._image = self._image or ImageMetrics(high - low)
             self._image.update(_frames(signal), _frames(restored))
+            if self.features is not None:
+                self.features.update(_frames(signal), _frames(restored), (low, high))
 
     def scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Figures in original and in normalised units."""
@@ -75,6 +79,8 @@ class Errors:
         original = self._original.result().as_dict() | {"snr_median": self._original.median_snr}
         if self._image is not None:
             original |= self._image.result().as_dict()
+        if self.features is not None:
+            original |= self.features.scores()
         original.pop("n")
         normalised = self._normalised.result().as_dict()
         normalised.pop("n")
@@ -93,9 +99,9 @@ class CodecMeasure:
     Without tokens there are errors only.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, features: FeatureDistances | None = None) -> None:
         self.pipeline = pipeline
-        self.errors = Errors()
+        self.errors = Errors(features)
         self.tokens = TokenCounts(pipeline.codec.codebook_sizes)
         self.sizes: Counter[str] = Counter()
         self.values = self.pixels = self.source_bytes = self.files = self.stretches = 0
@@ -230,10 +236,12 @@ class CodecMeasure:
 class BaselineMeasure:
     """k-means VQ of raw patches on the same segments, with the same normalizer and side information."""
 
-    def __init__(self, pipeline: Pipeline, baseline: PatchKMeans) -> None:
+    def __init__(
+        self, pipeline: Pipeline, baseline: PatchKMeans, features: FeatureDistances | None = None
+    ) -> None:
         self.pipeline = pipeline
         self.baseline = baseline
-        self.errors = Errors()
+        self.errors = Errors(features)
         self.counts: Counts = np.zeros(baseline.codebook_size, np.int64)
 
     def run(self, parts: Iterable[Part]) -> None:

@@ -29,6 +29,12 @@ ERRORS = {
     "psnr": ("PSNR, mean", "dB"),
     "psnr_pooled": ("PSNR, pooled", "dB"),
     "ssim": ("SSIM", ""),
+    "ms_ssim": ("MS-SSIM", ""),
+    "ms_ssim_scales": ("MS-SSIM, scales (papers: 5)", ""),
+    "fid": ("FID", ""),
+    "kid": ("KID", ""),
+    "kid_deviation": ("KID, deviation over subsets", ""),
+    "feature_pictures": ("FID and KID, pictures", ""),
     "pearson": ("Pearson correlation", ""),
 }
 """Figures that a report knows: name and unit; others appear under their own name."""
@@ -128,6 +134,7 @@ def _html(run: RunDirectory, evaluation: Evaluation, pictures: dict[str, bytes])
                 "SNR = 10 log10(sum (x - mean)\N{SUPERSCRIPT TWO} / sum (x - restored)\N{SUPERSCRIPT TWO}), "
                 "the mean of each channel of each signal removed. Normalised: the unit the network works in."
             ),
+            _features_note(evaluation),
         ),
         page.section("Against the baseline", page.picture(pictures.get("rate"), _rate_caption(baseline))),
         page.section(
@@ -235,6 +242,15 @@ def _error_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
         cells += [_figure(result.normalised.get(name), "" if unit == "unit" else unit) for result in results]
         rows.append([label, *cells])
     return head, rows
+
+
+def _features_note(evaluation: Evaluation) -> str:
+    if not evaluation.features:
+        return ""
+    return page.note(
+        f"FID and KID in the features of {evaluation.features}: to be compared with figures of that network "
+        "and of as many pictures only."
+    )
 
 
 def _speed_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
