@@ -19,7 +19,7 @@ from anycodec.workflows import samples
 CONFIG = """\
 name: tiny
 data: {type: image, window: {size: [32, 32]}, workers: 0}
-codec: {type: vqvae2, hidden_channels: 8, res_channels: 4, rates: [4], quantizer: {type: ema, codebook_size: 16}}
+codec: {type: vqvae2, hidden_channels: 8, res_channels: 4, rates: [4], quantizer: {type: ema}}
 losses:
   l1: {type: l1}
   edges: {type: gradient, weight: 0.5}
