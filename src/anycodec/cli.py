@@ -25,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-config_app = typer.Typer(help="Look at configurations: keys, schema, show, check.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="Look at configurations: keys, schema, show, check, convert.", no_args_is_help=True
+)
 app.add_typer(config_app, name="config")
 weights_app = typer.Typer(
     help="Published weights of networks that measure pictures (LPIPS): list, get.", no_args_is_help=True
@@ -123,12 +125,21 @@ def evaluate(
             metavar="INPUTS", help="Files or folders; the test split if none.", show_default=False
         ),
     ] = None,
+    *,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="FID and KID of pictures in the features of this network: dinov2, or an .onnx file.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> int | None:
     """Measure rate and error of a run, beside k-means at the same rate."""
     from anycodec.workflows import evaluate as workflow
 
-    return workflow.run(run=run, inputs=list(inputs or ()), device=device)
+    return workflow.run(run=run, inputs=list(inputs or ()), device=device, features=features)
 
 
 @app.command()
@@ -301,6 +312,24 @@ def config_check(config: Config, overrides: Overrides = None) -> None:
     from anycodec.workflows import config as workflow
 
     workflow.check(config, overrides or [])
+
+
+@config_app.command("convert")
+def config_convert(
+    param_json: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PARAM_JSON", help="param.json of the VQ-VAE video system.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The YAML to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Turn a param.json into a configuration; what has no counterpart is listed with the reason."""
+    from anycodec.workflows import config as workflow
+
+    workflow.convert(param_json, out)
 
 
 @weights_app.command("list")

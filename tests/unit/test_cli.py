@@ -30,7 +30,10 @@ CALLS = {
             "quiet": True,
         },
     ),
-    "evaluate": (["r", "a", "b"], {"run": Path("r"), "inputs": [Path("a"), Path("b")], "device": "auto"}),
+    "evaluate": (
+        ["r", "a", "b", "--features", "dinov2"],
+        {"run": Path("r"), "inputs": [Path("a"), Path("b")], "device": "auto", "features": "dinov2"},
+    ),
     "compress": (
         ["r", "a", "-o", "d", "--device", "cpu"],
         {"run": Path("r"), "inputs": [Path("a")], "out": Path("d"), "device": "cpu"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,15 @@ from anycodec.config.secrets import remove_secrets
 from anycodec.config.source import Node, read_file, read_scalar
 from anycodec.errors import ConfigError, UserError, WeightsError
 
-__all__ = ["ConfigKey", "config_keys", "dump_spec", "json_schema", "load_spec"]
+__all__ = [
+    "ConfigKey",
+    "check_tree",
+    "config_keys",
+    "dump_settings",
+    "dump_spec",
+    "json_schema",
+    "load_spec",
+]
 
 
 def load_spec(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = True) -> RunSpec:
@@ -39,25 +47,45 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = 
     root, mistakes = read_file(path)
     mistakes += apply_overrides(root, overrides)
     mistakes += remove_secrets(root)
+    return check_tree(root, mistakes, check_paths=check_paths)
+
+
+def check_tree(root: Node, mistakes: Sequence[UserError] = (), *, check_paths: bool = True) -> RunSpec:
+    """The configuration that a tree of settings says.
+
+    Args:
+        root: the settings.
+        mistakes: those found before.
+        check_paths: whether data and published weights must be there.
+
+    Raises:
+        ConfigError: every mistake, each with the place that holds it.
+    """
+    found = list(mistakes)
     spec: RunSpec | None = None
     try:
         spec = RunSpec.model_validate_json(json.dumps(root.plain()), strict=True)
     except ValidationError as error:
-        mistakes += explain(error, root)
+        found += explain(error, root)
     if spec:
-        mistakes += [_placed(key, mistake, root) for key, mistake in cross_check(spec)]
+        found += [_placed(key, mistake, root) for key, mistake in cross_check(spec)]
     if check_paths:
-        mistakes += _missing_paths(root)
-        mistakes += _missing_weights(spec, root) if spec else ()
-    if mistakes or spec is None:
-        raise ConfigError(sorted(mistakes, key=_reading_order))
+        found += _missing_paths(root)
+        found += _missing_weights(spec, root) if spec else ()
+    if found or spec is None:
+        raise ConfigError(sorted(found, key=_reading_order))
     return spec
 
 
 def dump_spec(spec: RunSpec) -> str:
     """The whole configuration as YAML in the order of the specs; loading it gives an equal spec."""
+    return dump_settings(spec.model_dump(mode="json"))
+
+
+def dump_settings(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML that reads back as the same; types first."""
     text: str = yaml.dump(
-        _tags_first(spec.model_dump(mode="json")),
+        _tags_first(settings),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from rich.text import Text
 
-from anycodec.config.loader import config_keys, dump_spec, json_schema, load_spec
+from anycodec.atomic import atomic_write
+from anycodec.config.loader import (
+    check_tree,
+    config_keys,
+    dump_settings,
+    dump_spec,
+    json_schema,
+    load_spec,
+)
+from anycodec.config.param_json import Converted, convert_param_json
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.workflows.console import out
 
@@ -46,6 +55,37 @@ def check(config: Path, overrides: list[str]) -> None:
         ConfigError: mistakes in the configuration, a missing data folder among them.
     """
     print(f"OK  {summary(load_spec(config, overrides))}")
+
+
+def convert(param_json: Path, out_path: Path | None) -> None:
+    """Write the video system's param.json as a configuration of ours, to a file or to standard output.
+
+    Raises:
+        ConfigError: unknown keys, or values that no setting of ours takes; places are those of param.json.
+    """
+    converted = convert_param_json(param_json)
+    spec = check_tree(converted.root, check_paths=False)
+    config = out_path or Path("run.yaml")
+    text = _heading(converted, param_json, config) + dump_settings(converted.root.plain())
+    if out_path is None:
+        print(text, end="")
+        return
+    atomic_write(out_path, text)
+    for key, reason in converted.left_out.items():
+        out.print(Text.assemble("left out  ", (key, "bold"), f": {reason}"), soft_wrap=True)
+    for note in converted.notes:
+        out.print(Text(f"note      {note}"), soft_wrap=True)
+    out.print(Text(f"{out_path}: {summary(spec)}"), soft_wrap=True)
+
+
+def _heading(converted: Converted, source: Path, config: Path) -> str:
+    lines = [f"Converted from {source.name}", "", f"  anycodec train {config} --out runs/{config.stem}"]
+    if converted.notes:
+        lines += ["", "Different here:", *(f"  {note}" for note in converted.notes)]
+    if converted.left_out:
+        left_out = (f"  {key}: {reason}" for key, reason in converted.left_out.items())
+        lines += ["", "Without a counterpart:", *left_out]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def summary(spec: RunSpec) -> str:
