@@ -75,6 +75,7 @@ def quantizer_spec(spec_class, **settings):
     small = {
         "codebook_size": 16,
         "kmeans_init": False,
+        "kmeans_after": 0,
         "restart_after": 0,
         "levels": (8, 8),
         "stages": 2,

@@ -13,7 +13,7 @@ def test_equal_to_the_published_simvq(case):
     """With beta on the commitment term, which SimVQ calls `legacy = False`."""
     weights, io = load_golden(case)
     size, dim = weights["embedding.weight"].shape
-    quantizer = make_quantizer(SimVqSpec(codebook_size=size, beta=0.25), dim)
+    quantizer = make_quantizer(SimVqSpec(codebook_size=size, beta=0.25, kmeans_init=False), dim)
     with torch.no_grad():
         quantizer.frozen.copy_(weights["embedding.weight"])
         quantizer.linear.weight.copy_(weights["embedding_proj.weight"])

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("entropy", "loader", "memory", "pod5_reading", "quantizers", "real_files", "startup", "train_step")
+SCRIPTS = (
+    "collapse",
+    "entropy",
+    "loader",
+    "memory",
+    "pod5_reading",
+    "quantizers",
+    "real_files",
+    "startup",
+    "train_step",
+)
 
 
 def run(name, *arguments):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from anycodec.config.quantizer import FsqSpec, LfqSpec
-from anycodec.torch.quantizers import make_quantizer
+from anycodec.torch.quantizers import fsq, make_quantizer
 from anycodec.torch.quantizers.lfq import bit_entropy, mean_code_entropy
 
 
@@ -115,3 +115,32 @@ def test_unusable_sizes_say_what_to_use():
         LfqSpec(codebook_size=1000)
     with pytest.raises(ValidationError, match="make 25600000 codes, at most 16777216"):
         FsqSpec(levels=(40, 40, 40, 40, 10))
+
+
+def test_entropy_of_fsq_is_that_of_the_mean_over_latents():
+    """Brute force over all combinations of levels."""
+    counts, position = (3, 2, 4), 2 * torch.rand(50, 3)
+    table = torch.zeros(counts)
+    for x in position:
+        soft = [torch.softmax(-2 * (v - torch.arange(n)) ** 2, 0) for v, n in zip(x, counts, strict=True)]
+        table += torch.einsum("a,b,c->abc", *soft) / len(position)
+    expected = -(table * table.log()).sum()
+    torch.testing.assert_close(fsq.mean_code_entropy(position, counts), expected)
+
+
+def test_entropy_spreads_latents_over_the_levels_of_fsq():
+    """Latents that lie on one code before come to use nearly all."""
+    z = torch.nn.Parameter(0.01 * torch.randn(1, 2, 600))
+    quantizer = make_quantizer(FsqSpec(levels=(5, 4), entropy_weight=1), 2)
+    optimizer = torch.optim.Adam([z], lr=0.03)
+    before = quantizer(z).stats["codes_used"].item()
+    for _ in range(150):
+        optimizer.zero_grad()
+        quantizer(z).losses["entropy"].backward()
+        optimizer.step()
+    assert before < 0.5
+    assert quantizer(z).stats["codes_used"].item() >= 0.95
+
+
+def test_fsq_as_published_has_no_loss():
+    assert make_quantizer(FsqSpec(levels=(5, 4), entropy_weight=0), 2)(torch.randn(1, 2, 9)).losses == {}

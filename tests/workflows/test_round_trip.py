@@ -32,7 +32,7 @@ codec:
   latent_channels: 8
   norm_groups: 4
   patch_skip: true
-  quantizer: {type: simvq, codebook_size: 32, kmeans_init: true}
+  quantizer: {type: simvq, codebook_size: 32, kmeans_after: 0}
 train: {steps: 6, batch_size: 4, val_every: 3, val_batches: 2, threads: 1}
 """
 CODEC_2D = """\

@@ -32,6 +32,13 @@ class FsqSpec(Spec):
         False, description="levels from -1 to 1 also where their number is even, which then lack 0"
     )
 
+    entropy_weight: float = Field(
+        0.05,
+        ge=0,
+        description="weight of -H(code), which keeps all codes in use, with each channel softly in its "
+        "neighbouring levels; 0 = off, as published",
+    )
+
     @model_validator(mode="after")
     def _countable(self) -> FsqSpec:
         if self.codebook_size > MOST_CODES:

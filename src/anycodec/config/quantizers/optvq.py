@@ -28,6 +28,9 @@ class OptVqSpec(LearnedCodebookSpec):
     cost: Literal["all", "dim", "none"] = Field(
         "all", description="unit of distances: all = their standard deviation, dim = sqrt(width), none = 1"
     )
+    kmeans_after: int = Field(
+        100, ge=0, description="steps trained without quantisation before the k-means start"
+    )
     restart_after: int = Field(0, ge=0, description="steps without use before a code is restarted; 0 = never")
 
     @property
