@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from anycodec.errors import DataError, MissingExtra, WeightsError
+from anycodec.errors import DataError, MissingExtra, Notice, WeightsError
 from anycodec.metrics import onnx
 from anycodec.metrics.features import FeatureDistances, FeatureSet
 from anycodec.metrics.frechet import frechet_distance, gaussian_frechet
@@ -108,6 +108,14 @@ def test_distances_of_frames():
     second = FeatureDistances(MeanColour(), first.originals)
     second.update(original, original, (0, 255))
     assert second.scores()["fid"] == pytest.approx(0, abs=1e-6)
+
+
+def test_few_pictures_for_many_features_are_warned_of():
+    distances = FeatureDistances(MeanColour())
+    pictures = RNG.integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
+    distances.update(pictures, pictures, (0, 255))
+    with pytest.warns(Notice, match="FID of 3 pictures in 3 features"):
+        distances.scores()
 
 
 def test_one_picture_is_no_set():

@@ -6,12 +6,13 @@ nothing beside a distance in another's.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.errors import DataError
+from anycodec.errors import DataError, Notice
 from anycodec.metrics.frechet import frechet_distance
 from anycodec.metrics.kernel import kernel_distance
 
@@ -104,6 +105,13 @@ class FeatureDistances:
         originals, restored = self.originals.vectors(), self._restored.vectors()
         if len(restored) < 2:
             raise DataError("FID and KID compare sets of pictures, and there is only one", how="give more")
+        if len(restored) <= originals.shape[1]:
+            warnings.warn(
+                f"FID of {len(restored)} pictures in {originals.shape[1]} features is far too high: "
+                "go by KID, which has no bias, or give more pictures",
+                Notice,
+                stacklevel=2,
+            )
         kernel = kernel_distance(originals, restored)
         return {
             "fid": frechet_distance(originals, restored),
