@@ -147,5 +147,8 @@ def test_the_nearest_few_come_in_order(rows, size, count, seed):
     z, codes = torch.randn(rows, 5, generator=generator), torch.randn(size, 5, generator=generator)
     count = min(count, size)
     _, distances = true_nearest(z, codes)
-    found = distances.gather(1, search.nearest_few(z, codes, count))
-    torch.testing.assert_close(found, distances.sort(dim=1).values[:, :count], atol=1e-5, rtol=1e-5)
+    index, scores = search.nearest_few(z, codes, count)
+    least = distances.sort(dim=1).values[:, :count]
+    torch.testing.assert_close(distances.gather(1, index), least, atol=1e-5, rtol=1e-5)
+    squares = z.double().square().sum(dim=1, keepdim=True) + 2 * scores
+    torch.testing.assert_close(squares, least, atol=1e-4, rtol=1e-5)

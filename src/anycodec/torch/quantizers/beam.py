@@ -28,7 +28,7 @@ def beam_search(z: Tensor, tables: Sequence[Tensor], width: int) -> list[Tensor]
         [N] int64 for each stage.
     """
     with torch.autocast(z.device.type, enabled=False):
-        rows = max(1, TILE // (width * width * z.shape[1]))
+        rows = max(1, TILE // (width * z.shape[1]))
         paths = [_search(part, tables, width) for part in torch.split(z.float(), rows)]
         return list(torch.cat(paths).unbind(dim=1))
 
@@ -39,13 +39,14 @@ def _search(z: Tensor, tables: Sequence[Tensor], width: int) -> Tensor:
     paths = z.new_zeros((len(z), 1, 0), dtype=torch.int64)  # [N B stages so far]
     for table in tables[:-1]:
         count = min(width, len(table))
-        codes = nearest_few(left.flatten(0, 1), table, count).view(*left.shape[:2], count)
-        rests = left[:, :, None] - table[codes]  # [N B count D]
-        errors = rests.square().sum(dim=-1).flatten(1)
+        codes, scores = nearest_few(left.flatten(0, 1), table, count)
+        # |left - c|^2 = |left|^2 + 2 (|c|^2 / 2 - left.c)
+        lengths = left.square().sum(dim=-1, keepdim=True)
+        errors = (lengths + 2 * scores.view(*left.shape[:2], count)).flatten(1)
         kept = errors.topk(min(width, errors.shape[1]), largest=False).indices
-        left = _take(rests.flatten(1, 2), kept)
-        codes = codes.flatten(1).gather(1, kept)
-        paths = torch.cat([_take(paths, kept // count), codes[..., None]], dim=-1)
+        code = codes.view(len(z), -1).gather(1, kept)
+        left = _take(left, kept // count) - table[code]
+        paths = torch.cat([_take(paths, kept // count), code[..., None]], dim=-1)
     last = nearest(left.flatten(0, 1), tables[-1]).view(left.shape[:2])
     best = (left - tables[-1][last]).square().sum(dim=-1).argmin(dim=1, keepdim=True)
     return torch.cat([_take(paths, best)[:, 0], last.gather(1, best)], dim=1)

@@ -49,35 +49,37 @@ def nearest_of_all(z: Tensor, codes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest_few(z: Tensor, codes: Tensor, count: int) -> Tensor:
-    """Indices of the `count` nearest codes of each row, the nearest first.
+def nearest_few(z: Tensor, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` nearest codes of each row, the nearest first, and |c|^2 / 2 - z.c of each.
 
     Args:
         z: [N D] float32.
         codes: [K D] float32, K >= count.
 
     Returns:
-        [N count] int64.
+        [N count] int64 and [N count].
     """
     half_norm = half_norms(codes)
     parts = [
         _least_few(torch.addmm(half_norm, z[tile], codes.T, alpha=-1), count)
         for tile in row_tiles(len(z), len(codes))
     ]
-    return torch.cat(parts)
+    indices, scores = zip(*parts, strict=True)
+    return torch.cat(indices), torch.cat(scores)
 
 
-def _least_few(scores: Tensor, count: int) -> Tensor:
-    """Places of the `count` least of each row of [n K]: they lie in the groups with the least minima."""
+def _least_few(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` least of each row of [n K]: they lie in the groups with the least minima."""
     if scores.shape[1] <= 2 * GROUP * count:
-        return scores.topk(count, largest=False).indices
+        least, place = scores.topk(count, largest=False)
+        return place, least
     filled = F.pad(scores, (0, -scores.shape[1] % GROUP), value=torch.inf)
     groups = filled.view(len(scores), -1, GROUP)
     group = groups.amin(dim=2).topk(count, largest=False).indices  # [n count]
     rows = torch.arange(len(scores), device=scores.device)[:, None]
     members = groups[rows, group].flatten(1)  # [n count * GROUP]
-    place = members.topk(count, largest=False).indices
-    return group.gather(1, place // GROUP) * GROUP + place % GROUP
+    least, place = members.topk(count, largest=False)
+    return group.gather(1, place // GROUP) * GROUP + place % GROUP, least
 
 
 def _least(scores: Tensor) -> tuple[Tensor, Tensor]:
