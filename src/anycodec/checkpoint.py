@@ -3,6 +3,7 @@
 config.yaml              the resolved configuration
 manifest.json            versions, engine, channels, data fingerprint and counts, metrics
 weights.safetensors      the kept weights (best, averaged if EMA is on)
+discriminator.safetensors  the last discriminator, after adversarial training
 statistics.safetensors   normalizer.shift, normalizer.scale, token_counts.0, token_counts.1, ...
 resume/                  optimizer, schedule, sampler position, RNG; loaded weights-only
 metrics.csv  figures/  tensorboard/  report.html  train.log
@@ -48,6 +49,10 @@ class RunDirectory:
     @property
     def weights(self) -> Path:
         return self.path / "weights.safetensors"
+
+    @property
+    def discriminator(self) -> Path:
+        return self.path / "discriminator.safetensors"
 
     @property
     def statistics(self) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
+    "adversarial",
     "collapse",
     "entropy",
     "loader",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycodec.config import codec, data, loss, quantizer, train
+from anycodec.config import adversarial, codec, data, discriminator, loss, quantizer, train
 from anycodec.config.loader import dump_spec, load_spec
 from anycodec.config.run import RunSpec
 
@@ -75,6 +75,15 @@ trainings = st.builds(
 losses = st.dictionaries(
     text, st.builds(loss.MseSpec, weight=st.floats(0, 1e300)) | st.builds(loss.L1Spec), min_size=1
 )
+contests = st.builds(
+    adversarial.AdversarialSpec,
+    discriminator=st.builds(discriminator.PatchGanSpec, layers=st.integers(1, 2)),
+    start=st.integers(0, 1999),
+    lead=st.just(0),
+    noise=st.none() | st.builds(adversarial.InstanceNoiseSpec, scale=positive),
+    optimizer=st.builds(adversarial.DiscriminatorOptimizerSpec, lr=positive),
+    schedule=schedules,
+)
 specs = st.one_of(
     st.builds(
         RunSpec,
@@ -84,6 +93,9 @@ specs = st.one_of(
         codec=st.builds(codec.SimVqganSpec, strides=st.just((2, 2, 4)), quantizer=quantizers),
         losses=losses,
         train=trainings,
+    ),
+    st.builds(
+        RunSpec, data=series, codec=st.just(codec.SimVqganSpec(strides=(2, 2, 4))), adversarial=contests
     ),
     st.builds(
         RunSpec,
@@ -109,7 +121,7 @@ def test_the_order_is_stable_and_types_come_first():
     spec = RunSpec(data=data.Pod5Source(), codec=codec.SimVqganSpec())
     lines = dump_spec(spec).splitlines()
     top = [line.split(":")[0] for line in lines if not line.startswith(" ")]
-    assert top == ["name", "seed", "engine", "data", "codec", "losses", "train"]
+    assert top == ["name", "seed", "engine", "data", "codec", "losses", "adversarial", "train"]
     assert lines[lines.index("data:") + 1] == "  type: pod5"
     assert lines[lines.index("codec:") + 1] == "  type: simvqgan"
     assert "  strides: [2, 2, 3]" in lines

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.base import Spec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, TableSource, VideoSource
@@ -30,6 +31,9 @@ class RunSpec(Spec):
     codec: CodecSpec = Field(description="the network")
     losses: dict[str, LossSpec] = Field(
         default_factory=_mse, min_length=1, description="reconstruction terms by name"
+    )
+    adversarial: AdversarialSpec | None = Field(
+        None, description="a discriminator beside the codec; null = reconstruction terms alone"
     )
     train: TrainSpec = Field(default_factory=TrainSpec, description="the training loop")
 
@@ -137,6 +141,14 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         misfit = term.misfit(window)
         if misfit:
             mistake(f"losses.{name}.{misfit.setting}", misfit.what, misfit.how)
+    if spec.adversarial and spec.engine != "torch":
+        mistake(
+            "adversarial",
+            f"the engine {spec.engine} has no adversarial training",
+            "use engine=torch, or adversarial=null",
+        )
+    for misfit in spec.adversarial.misfits(window, spec.train.steps) if spec.adversarial else ():
+        mistake(f"adversarial.{misfit.setting}", misfit.what, misfit.how)
     if isinstance(data, ArraySource | TableSource) or not is_1d:
         return found
     if data.split.type == "ett":

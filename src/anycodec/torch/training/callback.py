@@ -84,6 +84,7 @@ class StepCallback(pl.Callback):
         module.set_schedule(trainer, self.progress.step)
         if state["scaler"]:
             trainer.precision_plugin.load_state_dict(state["scaler"])
+        module.load_more_state(state)
         if self.ema is not None and state["ema"]:
             self.ema.load_state_dict(state["ema"])
         module.steps_done = self.progress.step
@@ -118,7 +119,7 @@ class StepCallback(pl.Callback):
         if step % self.train.checkpoint_every == 0 or last or stopping:
             module.check_finite()
             self.save(self._state(trainer, module))
-        if self.stop.number is not None:
+        if self.stop.number is not None or last:
             trainer.should_stop = True
 
     def _log(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
@@ -127,7 +128,7 @@ class StepCallback(pl.Callback):
         figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         figures["samples_per_second"] = self.rate()
         self._record(trainer, step, figures)
-        self.bar.figures(figures["train/loss"], figures.get("train/codes_used"), self.rate())
+        self.bar.figures(figures["train/loss"], figures.get("train/codes_used"), self.rate(), module.health())
 
     def _validate(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
         self._pause()
@@ -148,7 +149,7 @@ class StepCallback(pl.Callback):
         if best:
             self.progress.best = value
             self.keep_best(module)
-        self._report(step, figures, best)
+        self._report(step, figures, module.health() + ("  best" if best else ""))
         self._count_stale(value)
         if self.exhausted:
             self.bar.line(f"no better {self.train.best.metric} lately: stopping early at step {step}")
@@ -171,11 +172,11 @@ class StepCallback(pl.Callback):
         early = self.train.early_stop
         return early is not None and self.progress.stale >= early.patience
 
-    def _report(self, step: int, figures: Mapping[str, float], improved: bool) -> None:
+    def _report(self, step: int, figures: Mapping[str, float], more: str) -> None:
         text = f"step {step:>6}  loss {figures['val/loss']:.5g}  snr {figures['val/snr']:.2f} dB"
         if "val/codes_used" in figures:
             text += f"  codes {figures['val/codes_used']:.0%}  perplexity {figures['val/perplexity']:.0f}"
-        text += "  best" if improved else ""
+        text += more
         self.bar.line(text)
         log.info(text)
 
@@ -213,6 +214,7 @@ class StepCallback(pl.Callback):
             "scaler": trainer.precision_plugin.state_dict(),
             "ema": self.ema.state_dict() if self.ema else {},
             "random": random_state(),
+            **module.more_state(),
         }
 
 

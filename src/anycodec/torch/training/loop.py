@@ -13,14 +13,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.precision import MixedPrecision
 
 from anycodec.checkpoint import write_arrays
 from anycodec.config.run import RunSpec
+from anycodec.config.train import TrainSpec
 from anycodec.engine import TrainingJob, TrainingResult
 from anycodec.errors import ConfigError, MissingExtra, UserError
 from anycodec.torch.codecs import make_codec
+from anycodec.torch.codecs.base import Codec
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.losses import make_losses
+from anycodec.torch.training.adversarial import AdversarialTraining
+from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
 from anycodec.torch.training.csvlog import CsvLog
@@ -55,8 +60,7 @@ def train(job: TrainingJob) -> TrainingResult:
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
         progress = Progress(**{key: resumed[key] for key in ("step", "best", "reference", "stale")})
-    weights = {name: term.weight for name, term in spec.losses.items()}
-    module = CodecTraining(codec, make_losses(spec.losses), weights, train_spec)
+    module = _module(spec, codec, job.in_channels)
     batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
     stop = StopRequest()
     callback = StepCallback(
@@ -78,6 +82,8 @@ def train(job: TrainingJob) -> TrainingResult:
             if resumed is None:
                 codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
             trainer.fit(module, batches)
+        if isinstance(module, AdversarialTraining):
+            save_weights(module.adversary.discriminator, job.run.discriminator)
     if stop.number is not None:
         raise Terminated(stop.number)
     busy = max(callback.seconds, 1e-9)
@@ -90,9 +96,19 @@ def train(job: TrainingJob) -> TrainingResult:
     )
 
 
-def save_weights(codec: torch.nn.Module, path: Path) -> None:
-    """Write a codec's parameters and buffers as safetensors, atomically."""
-    write_arrays(path, {name: value.detach().cpu().numpy() for name, value in codec.state_dict().items()})
+def _module(spec: RunSpec, codec: Codec, channels: int) -> CodecTraining:
+    losses = make_losses(spec.losses)
+    weights = {name: term.weight for name, term in spec.losses.items()}
+    if spec.adversarial is None:
+        return CodecTraining(codec, losses, weights, spec.train)
+    with out_of_memory("adversarial.discriminator", "lower the discriminator's widths"):
+        adversary = Adversary(spec.adversarial, channels, len(spec.codec.axes), spec.seed)
+    return AdversarialTraining(codec, losses, weights, spec.train, adversary)
+
+
+def save_weights(network: torch.nn.Module, path: Path) -> None:
+    """Write a network's parameters and buffers as safetensors, atomically."""
+    write_arrays(path, {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()})
 
 
 def _check_precision(spec: RunSpec, device: torch.device) -> None:
@@ -119,11 +135,8 @@ def _trainer(
         return pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
-            precision=_PRECISION[train.precision],  # type: ignore[arg-type]
-            max_steps=steps,
+            **(by_lightning(train, steps) if spec.adversarial is None else by_hand(train)),
             max_epochs=-1,
-            accumulate_grad_batches=train.accumulate,
-            gradient_clip_val=train.clip,
             callbacks=[callback],
             logger=_loggers(spec, folder),
             enable_checkpointing=False,
@@ -132,6 +145,24 @@ def _trainer(
             use_distributed_sampler=False,
             default_root_dir=str(folder),
         )
+
+
+def by_lightning(train: TrainSpec, steps: int) -> dict[str, Any]:
+    """What Lightning does around each step of one optimizer."""
+    return {
+        "precision": _PRECISION[train.precision],
+        "max_steps": steps,
+        "accumulate_grad_batches": train.accumulate,
+        "gradient_clip_val": train.clip,
+    }
+
+
+def by_hand(train: TrainSpec) -> dict[str, Any]:
+    """Only autocast: `AdversarialTraining` accumulates, scales and clips; `StepCallback` ends it."""
+    if train.precision != "fp16":
+        return {"precision": _PRECISION[train.precision], "max_steps": -1}
+    off = torch.amp.GradScaler("cuda", enabled=False)
+    return {"plugins": [MixedPrecision("16-mixed", "cuda", off)], "max_steps": -1}
 
 
 def _loggers(spec: RunSpec, folder: Path) -> list[Logger]:

@@ -10,13 +10,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from anycodec.config.train import TrainSpec
+from anycodec.config.train import OptimizerSpec, TrainSpec
 from anycodec.errors import RunError
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.quantizers import Quantizer
-from anycodec.torch.training.schedule import schedule_factor
+from anycodec.torch.training.schedule import schedule_factor, seek
 
 
 class CodecTraining(pl.LightningModule):
@@ -37,18 +38,15 @@ class CodecTraining(pl.LightningModule):
         self.last: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        spec = self.spec.optimizer
-        groups = parameter_groups(self.codec, spec.lr)
-        optimizer = torch.optim.AdamW(groups, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule_factor(self.spec))
+        optimizer = adamw(parameter_groups(self.codec, self.spec.optimizer.lr), self.spec.optimizer)
+        schedule = LambdaLR(optimizer, schedule_factor(self.spec))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def set_schedule(self, trainer: pl.Trainer, step: int) -> None:
-        """Put the learning rate where it is after `step` updates: it depends on nothing else."""
+        """Put the learning rate where it is after `step` updates."""
         scheduler = trainer.lr_scheduler_configs[0].scheduler
-        scheduler.last_epoch = step
-        for group, base in zip(trainer.optimizers[0].param_groups, scheduler.base_lrs, strict=True):
-            group["lr"] = base * schedule_factor(self.spec)(step)
+        assert isinstance(scheduler, LambdaLR)
+        seek(scheduler, step)
 
     def training_step(self, batch: Tensor, _: int) -> Tensor:
         output = self.codec(batch)
@@ -69,6 +67,17 @@ class CodecTraining(pl.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
         self.steps_done += 1
 
+    def more_state(self) -> dict[str, Any]:
+        """What a resumable state must hold beside the codec and its optimizer."""
+        return {}
+
+    def load_more_state(self, state: dict[str, Any]) -> None:
+        """Restore what `more_state` gave, once there are optimizers."""
+
+    def health(self) -> str:
+        """What to tell beside the figures of a validation."""
+        return ""
+
     def check_finite(self) -> None:
         """Raise if a term of the last step or a weight after it is not a number.
 
@@ -77,6 +86,11 @@ class CodecTraining(pl.LightningModule):
         """
         require_finite(self.last, self.steps_done)
         require_finite({f"weight {k}": v for k, v in self.codec.named_parameters()}, self.steps_done)
+
+
+def adamw(groups: list[dict[str, Any]], spec: OptimizerSpec) -> AdamW:
+    """The optimizer of these groups of parameters."""
+    return AdamW(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
 
 
 def parameter_groups(codec: Codec, lr: float) -> list[dict[str, Any]]:

@@ -40,10 +40,10 @@ class ProgressBar:
     def advance(self, step: int) -> None:
         self.bar.update(self.task, completed=step)
 
-    def figures(self, loss: float, codes_used: float | None, rate: float) -> None:
+    def figures(self, loss: float, codes_used: float | None, rate: float, more: str) -> None:
         """Refresh the numbers at the right of the bar; `codes_used` None where there are no tokens."""
         codes = "" if codes_used is None else f"  codes {codes_used:.0%}"
-        self.bar.update(self.task, figures=f"loss {loss:.4g}{codes}  {rate / 1e6:.2f} M samples/s")
+        self.bar.update(self.task, figures=f"loss {loss:.4g}{codes}{more}  {rate / 1e6:.2f} M samples/s")
 
     def line(self, text: str) -> None:
         """Print above the bar."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from torch.optim.lr_scheduler import LambdaLR
+
 from anycodec.config.train import CosineSchedule, ExponentialSchedule, TrainSpec
 
 
@@ -29,3 +31,11 @@ def schedule_factor(spec: TrainSpec) -> Callable[[int], float]:
         return 1.0
 
     return factor
+
+
+def seek(scheduler: LambdaLR, step: int) -> None:
+    """Put the learning rates where they are after `step` updates: they depend on nothing else."""
+    scheduler.last_epoch = step
+    groups = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    for group, base, factor in groups:
+        group["lr"] = base * factor(step)
