@@ -156,9 +156,8 @@ def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
     if len(done) > 10:
         console.print(f"... {len(done) - 10} more")
     if done:
-        change = (
-            f"{before / max(1, after):.1f}x smaller" if after <= before else f"{after / before:.1f}x LARGER"
-        )
+        ratio = before / max(1, after)
+        change = f"{ratio:.1f}x smaller" if ratio >= 1 else f"{after / before:.1f}x LARGER"
         console.print(f"{len(done)} files, {before:,} -> {after:,} bytes, {change}")
     for item in skipped:
         console.print(f"left out: {item.path}: {item.reason}", style="yellow", markup=False)
