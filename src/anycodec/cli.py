@@ -134,12 +134,16 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    lpips: Annotated[
+        Literal["alex", "vgg"] | None,
+        typer.Option(help="LPIPS of pictures with this network (see anycodec weights).", show_default=False),
+    ] = None,
     device: Device = "auto",
 ) -> int | None:
     """Measure rate and error of a run, beside k-means at the same rate."""
     from anycodec.workflows import evaluate as workflow
 
-    return workflow.run(run=run, inputs=list(inputs or ()), device=device, features=features)
+    return workflow.run(run=run, inputs=list(inputs or ()), device=device, features=features, lpips=lpips)
 
 
 @app.command()

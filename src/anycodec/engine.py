@@ -117,6 +117,10 @@ WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "light
 WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
 WeightsName = Literal["lpips-vgg", "lpips-alex"]
 """Published weights of networks that measure pictures, as `anycodec.cache` names them."""
+LpipsNet = Literal["alex", "vgg"]
+"""Networks that LPIPS can look through."""
+PictureDistance = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
+"""How far two pictures [H W 3] in [0, 1] are apart."""
 ExportTarget = Literal["diffusers"]
 """Libraries that can read a codec of ours."""
 
@@ -185,6 +189,13 @@ class Engine(Protocol):
 
         Raises:
             WeightsError: unreadable, unsafe, or not of that network; says what is missing.
+        """
+
+    def lpips(self, net: LpipsNet, device: str = "auto") -> PictureDistance:
+        """LPIPS with the published weights from the cache.
+
+        Raises:
+            WeightsError: they are not there or damaged; says which command gets them.
         """
 
     def export_weights(

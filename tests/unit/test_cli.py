@@ -31,8 +31,14 @@ CALLS = {
         },
     ),
     "evaluate": (
-        ["r", "a", "b", "--features", "dinov2"],
-        {"run": Path("r"), "inputs": [Path("a"), Path("b")], "device": "auto", "features": "dinov2"},
+        ["r", "a", "b", "--features", "dinov2", "--lpips", "alex"],
+        {
+            "run": Path("r"),
+            "inputs": [Path("a"), Path("b")],
+            "device": "auto",
+            "features": "dinov2",
+            "lpips": "alex",
+        },
     ),
     "compress": (
         ["r", "a", "-o", "d", "--device", "cpu"],

@@ -12,6 +12,7 @@ from anycodec.metrics import onnx
 from anycodec.metrics.features import FeatureDistances, FeatureSet
 from anycodec.metrics.frechet import frechet_distance, gaussian_frechet
 from anycodec.metrics.kernel import kernel_distance, squared_mmd
+from anycodec.metrics.perceptual import PerceptualMetric
 
 RNG = np.random.default_rng(0)
 
@@ -123,6 +124,24 @@ def test_one_picture_is_no_set():
     distances.update(np.zeros((1, 4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8), (0, 255))
     with pytest.raises(DataError, match="there is only one"):
         distances.scores()
+
+
+def test_lpips_is_the_mean_over_frames_in_the_range_of_the_type():
+    def distance(picture, reference):
+        return float(np.abs(picture - reference).mean())
+
+    metric = PerceptualMetric("alex", distance)
+    original = RNG.integers(0, 200, (3, 40, 50, 1)).astype(np.uint8)
+    metric.update(original[:1], original[:1] + 51, (0, 255))
+    metric.update(original[1:], original[1:], (0, 255))
+    assert metric.scores() == {"lpips_alex": pytest.approx(0.2 / 3)}
+    beside = metric.beside()
+    beside.update(original, original, (0, 255))
+    assert beside.scores() == {"lpips_alex": 0}
+    small = original[:, :20, :20]
+    with pytest.raises(DataError, match="at least 31 pixels a side, this one has 20") as error:
+        metric.update(small, small, (0, 255))
+    assert "--lpips vgg" in error.value.how
 
 
 def test_resizing_leaves_out_what_the_small_picture_cannot_show():

@@ -54,7 +54,7 @@ class FeatureSet:
     def add(self, picture: NDArray[Any], value_range: tuple[float, float]) -> None:
         """Look at a picture [H W C], C 1 or 3, whose values can go from the first to the second bound."""
         if self._seen % self._step == 0:
-            self._waiting.append(self._network.prepare(_rgb(picture, value_range)))
+            self._waiting.append(self._network.prepare(rgb(picture, value_range)))
             if len(self._waiting) == self._network.batch:
                 self._look()
         self._seen += 1
@@ -86,6 +86,9 @@ class FeatureDistances:
         self.originals = originals or FeatureSet(network)
         self._restored = FeatureSet(network)
         self._looks = originals is None
+
+    def beside(self) -> FeatureDistances:
+        return FeatureDistances(self.network, self.originals)
 
     def update(
         self, original: NDArray[Any], restored: NDArray[Any], value_range: tuple[float, float]
@@ -121,7 +124,7 @@ class FeatureDistances:
         }
 
 
-def _rgb(picture: NDArray[Any], value_range: tuple[float, float]) -> Floats:
+def rgb(picture: NDArray[Any], value_range: tuple[float, float]) -> Floats:
     """[H W C] -> [H W 3] in [0, 1]."""
     low, high = value_range
     scaled = ((picture.astype(np.float32) - low) / (high - low)).clip(0, 1)

@@ -18,6 +18,8 @@ from anycodec.engine import (
     ExportedCodec,
     ExportTarget,
     ImportedCodec,
+    LpipsNet,
+    PictureDistance,
     TrainingJob,
     TrainingResult,
     WeightsName,
@@ -120,6 +122,12 @@ class TorchEngine:
         from anycodec.torch.features.convert import convert_lpips
 
         return convert_lpips(name.removeprefix("lpips-"), files)
+
+    def lpips(self, net: LpipsNet, device: str = "auto") -> PictureDistance:
+        """LPIPS as a function; see `anycodec.engine.Engine.lpips`."""
+        from anycodec.torch.features.lpips import picture_distance
+
+        return picture_distance(net, choose_device(device))
 
     def export_weights(
         self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path

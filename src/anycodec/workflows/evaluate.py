@@ -7,7 +7,7 @@ from contextlib import closing
 from importlib import metadata
 from itertools import count, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,17 @@ from anycodec.atomic import atomic_write
 from anycodec.data.dataset import WindowDataset
 from anycodec.data.loader import open_data
 from anycodec.data.split import Piece
-from anycodec.engine import Windows
-from anycodec.errors import DataError, RunError
+from anycodec.engine import LpipsNet, Windows
+from anycodec.errors import DataError
 from anycodec.io.base import Reader
 from anycodec.io.discover import discover
 from anycodec.io.formats import open_file
 from anycodec.metrics.baseline import PatchKMeans, fit_at_rate
 from anycodec.metrics.evaluation import Evaluation, Example, Kind, Result, save_examples
-from anycodec.metrics.features import FeatureDistances, FeatureNetwork
 from anycodec.types import Signal, Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.measure import BaselineMeasure, CodecMeasure, Part, collect
+from anycodec.workflows.picture_metrics import PictureMetrics, picture_metrics
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.progress import track
 from anycodec.workflows.report import evaluation_path, examples_path, write_report
@@ -44,7 +44,13 @@ Stretches = list[tuple[Path, list[Piece] | None]]
 """Files with the pieces of each to evaluate on; None = all of it."""
 
 
-def run(run: Path, inputs: list[Path], device: str, features: str | None = None) -> int:
+def run(
+    run: Path,
+    inputs: list[Path],
+    device: str,
+    features: str | None = None,
+    lpips: LpipsNet | None = None,
+) -> int:
     """Evaluate on the run's test split, or on the given files, and write the report.
 
     Args:
@@ -52,14 +58,17 @@ def run(run: Path, inputs: list[Path], device: str, features: str | None = None)
         inputs: files and folders; none = the test split.
         device: where to compute.
         features: the network for FID and KID, as `anycodec.metrics.onnx.open_network` knows it.
+        lpips: the network for LPIPS.
 
     Raises:
-        RunError: not a finished run, or features of one that codes no pictures.
+        RunError: not a finished run, or figures of pictures for one that codes none.
         DataError: nothing to evaluate on.
-        WeightsError, MissingExtra: the feature network can't be used.
+        WeightsError, MissingExtra: a network that looks at pictures can't be used.
     """
     pipeline = Pipeline.open(run, device)
-    evaluation, examples = evaluate(pipeline, inputs, device, _network(pipeline, features))
+    evaluation, examples = evaluate(
+        pipeline, inputs, device, picture_metrics(pipeline, features, lpips, device)
+    )
     atomic_write(evaluation_path(pipeline.run), evaluation.to_json())
     save_examples(examples_path(pipeline.run), examples)
     pipeline.run.update_manifest(metrics=figures(evaluation))
@@ -69,22 +78,8 @@ def run(run: Path, inputs: list[Path], device: str, features: str | None = None)
     return 0
 
 
-def _network(pipeline: Pipeline, name: str | None) -> FeatureNetwork | None:
-    if name is None:
-        return None
-    if pipeline.spec.data.type not in ("image", "video"):
-        raise RunError(
-            f"FID and KID compare pictures, and this run codes {pipeline.spec.data.type} data",
-            where=str(pipeline.run.path),
-            how="leave out --features",
-        )
-    from anycodec.metrics.onnx import open_network
-
-    return open_network(name)
-
-
 def evaluate(
-    pipeline: Pipeline, inputs: list[Path], device: str, network: FeatureNetwork | None = None
+    pipeline: Pipeline, inputs: list[Path], device: str, more: PictureMetrics | None = None
 ) -> tuple[Evaluation, list[Example]]:
     """Measure rate, errors and speed of a codec, and the baseline at its rate.
 
@@ -94,8 +89,8 @@ def evaluate(
     skipped: list[Skipped] = []
     stretches, train = _plan(pipeline, inputs, skipped)
     total = sum(len(pieces) if pieces else 1 for _, pieces in stretches)
-    distances = None if network is None else FeatureDistances(network)
-    codec = CodecMeasure(pipeline, distances)
+    more = more or PictureMetrics()
+    codec = CodecMeasure(pipeline, more.metrics)
     codec.run(track(parts(pipeline, stretches, skipped), total, "evaluating"))
     if not codec.values:
         raise DataError(
@@ -106,8 +101,7 @@ def evaluate(
     baseline = _fit_baseline(pipeline, train, codec)
     yardstick: Result | None = None
     if baseline is not None and result.rate is not None:
-        beside = distances and FeatureDistances(distances.network, distances.originals)
-        measure = BaselineMeasure(pipeline, baseline, beside)
+        measure = BaselineMeasure(pipeline, baseline, [metric.beside() for metric in more.metrics])
         measure.run(track(parts(pipeline, stretches, []), total, "baseline"))
         yardstick = measure.result(result.rate)
     examples = [example(pipeline, baseline, part) for part in _spread(pipeline, stretches)]
@@ -127,7 +121,7 @@ def evaluate(
         skipped=skipped,
         versions={"anycodec": __version__} | {name: metadata.version(name) for name in ("torch", "numpy")},
         value_range=first.signal.info.value_range,
-        features="" if network is None else network.name,
+        features=more.features,
     )
     return evaluation, examples
 
@@ -276,6 +270,11 @@ def _print(evaluation: Evaluation) -> None:
         quality = f"SNR {result.original['snr']:.2f} dB, RMSE {result.original['rmse']:.4g} {evaluation.unit}"
         if "psnr" in result.original:
             quality += f", PSNR {result.original['psnr']:.2f} dB, SSIM {result.original['ssim']:.3f}"
+        quality += "".join(
+            f", LPIPS ({net}) {value:.4f}"
+            for net in get_args(LpipsNet)
+            if (value := result.original.get(f"lpips_{net}")) is not None
+        )
         if "fid" in result.original:
             quality += f", FID {result.original['fid']:.4g} ({evaluation.features})"
         console.print(f"{name + ':':10}{size}, {quality}  [{result.description}]", markup=False)

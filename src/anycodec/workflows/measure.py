@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from anycodec.engine import Windows
 from anycodec.metrics.baseline import PatchKMeans
 from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.metrics.evaluation import Result, Throughput
-from anycodec.metrics.features import FeatureDistances
 from anycodec.metrics.image import ImageMetrics
 from anycodec.metrics.rate import Rate, entropy_rate, nominal_rate
 from anycodec.metrics.signal import PooledMetrics, SignalMetrics
@@ -46,11 +45,26 @@ class Part:
     signal: Signal
 
 
-class Errors:
-    """Errors of restored segments in original and normalised units, and distances of sets of pictures."""
+class PictureMetric(Protocol):
+    """A measure of pictures and of the frames of videos that somebody asked for."""
 
-    def __init__(self, features: FeatureDistances | None = None) -> None:
-        self.features = features
+    def beside(self) -> PictureMetric:
+        """A fresh one for other restored pictures of the same originals in the same order."""
+
+    def update(
+        self, original: NDArray[Any], restored: NDArray[Any], value_range: tuple[float, float]
+    ) -> None:
+        """Add frames [N H W C]."""
+
+    def scores(self) -> dict[str, float]:
+        """Figures by name."""
+
+
+class Errors:
+    """Errors of restored segments in original and normalised units, and more figures of pictures."""
+
+    def __init__(self, more: Sequence[PictureMetric] = ()) -> None:
+        self._more = more
         self._original, self._normalised = PooledMetrics(), PooledMetrics()
         self._current: tuple[SignalMetrics, SignalMetrics] | None = None
         self._stretch = -1
@@ -70,8 +84,8 @@ class Errors:
             low, high = signal.info.value_range
             self._image = self._image or ImageMetrics(high - low)
             self._image.update(_frames(signal), _frames(restored))
-            if self.features is not None:
-                self.features.update(_frames(signal), _frames(restored), (low, high))
+            for metric in self._more:
+                metric.update(_frames(signal), _frames(restored), (low, high))
 
     def scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Figures in original and in normalised units."""
@@ -79,8 +93,8 @@ class Errors:
         original = self._original.result().as_dict() | {"snr_median": self._original.median_snr}
         if self._image is not None:
             original |= self._image.result().as_dict()
-        if self.features is not None:
-            original |= self.features.scores()
+        for metric in self._more:
+            original |= metric.scores()
         original.pop("n")
         normalised = self._normalised.result().as_dict()
         normalised.pop("n")
@@ -99,9 +113,9 @@ class CodecMeasure:
     Without tokens there are errors only.
     """
 
-    def __init__(self, pipeline: Pipeline, features: FeatureDistances | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, more: Sequence[PictureMetric] = ()) -> None:
         self.pipeline = pipeline
-        self.errors = Errors(features)
+        self.errors = Errors(more)
         self.tokens = TokenCounts(pipeline.codec.codebook_sizes)
         self.sizes: Counter[str] = Counter()
         self.values = self.pixels = self.source_bytes = self.files = self.stretches = 0
@@ -236,12 +250,10 @@ class CodecMeasure:
 class BaselineMeasure:
     """k-means VQ of raw patches on the same segments, with the same normalizer and side information."""
 
-    def __init__(
-        self, pipeline: Pipeline, baseline: PatchKMeans, features: FeatureDistances | None = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, baseline: PatchKMeans, more: Sequence[PictureMetric] = ()) -> None:
         self.pipeline = pipeline
         self.baseline = baseline
-        self.errors = Errors(features)
+        self.errors = Errors(more)
         self.counts: Counts = np.zeros(baseline.codebook_size, np.int64)
 
     def run(self, parts: Iterable[Part]) -> None:

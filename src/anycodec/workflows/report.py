@@ -31,6 +31,8 @@ ERRORS = {
     "ssim": ("SSIM", ""),
     "ms_ssim": ("MS-SSIM", ""),
     "ms_ssim_scales": ("MS-SSIM, scales (papers: 5)", ""),
+    "lpips_alex": ("LPIPS, AlexNet", ""),
+    "lpips_vgg": ("LPIPS, VGG16", ""),
     "fid": ("FID", ""),
     "kid": ("KID", ""),
     "kid_deviation": ("KID, deviation over subsets", ""),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anycodec.cache import require_weights
+from anycodec.engine import LpipsNet, PictureDistance
 from anycodec.errors import WeightsError
 from anycodec.torch.features.trunks import Trunk
 
@@ -62,6 +65,24 @@ class Lpips(nn.Module):
 def _unit(features: Tensor) -> Tensor:
     """[N C h w] with vectors of length 1 along C."""
     return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + EPSILON)
+
+
+def picture_distance(net: LpipsNet, device: torch.device) -> PictureDistance:
+    """LPIPS of two pictures [H W 3] in [0, 1].
+
+    Raises:
+        WeightsError: as `load_lpips`.
+    """
+    lpips = load_lpips(net).to(device)
+
+    def network_input(picture: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(picture).to(device).movedim(2, 0)[None] * 2 - 1
+
+    def distance(picture: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+        with torch.no_grad():
+            return float(lpips(network_input(picture), network_input(reference)))
+
+    return distance
 
 
 def load_lpips(net: str) -> Lpips:
