@@ -27,7 +27,7 @@ QUICK = [
     "codec.base_channels=8",
     "codec.channels=[8]",
     "codec.mid_blocks=0",
-    "codec.quantizer.codebook_size=16",
+    "codec.quantizer.quantizer.codebook_size=16",
 ]
 """Settings of --quick."""
 
