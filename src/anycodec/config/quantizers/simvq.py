@@ -20,4 +20,6 @@ class SimVqSpec(LearnedCodebookSpec):
     kmeans_after: int = Field(
         100, ge=0, description="steps trained without quantisation before the k-means start"
     )
-    restart_after: int = Field(50, ge=0, description="steps without use before a code is restarted; 0 = never")
+    restart_after: int = Field(
+        50, ge=0, description="steps without use before a code is restarted; 0 = never"
+    )
