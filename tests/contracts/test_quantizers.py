@@ -185,6 +185,22 @@ def test_latents_of_low_precision_are_taken(name):
     assert all(term.dtype == torch.float32 for term in out.losses.values())
 
 
+@every_quantizer
+def test_codes_start_and_restart_in_full_precision(name):
+    """Under autocast as without."""
+    quantizers = [build(name, kmeans_init=True, restart_after=1) for _ in range(2)]
+    quantizers[1].load_state_dict(quantizers[0].state_dict())
+    z = [torch.randn(2, DIM, 60), torch.randn(2, DIM, 60)]
+    for quantizer, mixed in zip(quantizers, (False, True), strict=True):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            for batch in z:
+                quantizer(batch)
+    plain, mixed = (quantizer.state_dict() for quantizer in quantizers)
+    for key, value in plain.items():
+        torch.testing.assert_close(mixed[key], value)
+
+
 @every_quantizer_with_tokens
 def test_perplexity_and_use_of_each_level(name):
     """exp of the entropy of the tokens, and the share of codes that occur, in NumPy."""

@@ -23,6 +23,8 @@ def seen_through(linear: nn.Linear, table: Tensor) -> Tensor:
 
 @torch.no_grad()
 def seen_back(linear: nn.Linear, codes: Tensor) -> Tensor:
-    """E = (q - b) W^-1, by the pseudo-inverse where W is near singular."""
-    inverse: Tensor = torch.linalg.pinv(linear.weight, rtol=1e-3)
-    return (codes - linear.bias) @ inverse.T
+    """E = (q - b) W^-1, by the pseudo-inverse where W is near singular, in float32 whatever the autocast."""
+    with torch.autocast(codes.device.type, enabled=False):
+        inverse: Tensor = torch.linalg.pinv(linear.weight, rtol=1e-3)
+        table: Tensor = (codes - linear.bias) @ inverse.T
+        return table
