@@ -151,7 +151,7 @@ def spec_of(case: Case, quantizer: QuantizerSpec, data: Path) -> RunSpec:
 def trained(spec: RunSpec, data: PreparedData, folder: Path) -> RunDirectory:
     """The run in `folder`, trained now if there is none."""
     run = RunDirectory(folder)
-    if run.weights.is_file():
+    if "training" in run.read_manifest():
         return run
     run.create(spec)
     job = TrainingJob(
@@ -236,7 +236,7 @@ def plot(tables: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         for axis, what in zip(row, ("codes in use", "perplexity"), strict=True):
             axis.set(title=f"{name}: {what}", xlabel="step", ylim=(0, 1.04 * size))
             axis.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
