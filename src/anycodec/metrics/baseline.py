@@ -184,12 +184,13 @@ def fit_at_rate(
     windows = windows[rng.permutation(len(windows))[: max(2, MAX_VALUES // math.prod(shape))]]
     cut = max(1, round(len(windows) * HELD_OUT))
     held, rest = windows[:cut], windows[cut:] if len(windows) > cut else windows
+    met_on = windows if evaluated is None else evaluated
 
     def best(rate: float, most: int) -> tuple[PatchKMeans, float]:
         candidates = equal_rate_patches(shape, rate, most)
         fitted = [PatchKMeans.fit(rest, patch, size, seed) for patch, size in candidates]
         winner = min(fitted, key=lambda codec: _distortion(codec, held))
-        return winner, _typical_entropy(winner, windows if evaluated is None else evaluated)
+        return winner, _typical_entropy(winner, met_on)
 
     rough, spent = best(bits_per_value, max(16, max_codes // 16))
     codec, spent = best(bits_per_value * min(2.0, rough.nominal / max(spent, 1e-9)), max_codes)
@@ -197,7 +198,7 @@ def fit_at_rate(
     while spent and abs(spent / bits_per_value - 1) >= RATE_TOLERANCE and len(tried) <= RESIZES:
         patch_shape, size = _resized(codec, spent, bits_per_value, max_codes)
         codec = PatchKMeans.fit(rest, patch_shape, size, seed)
-        spent = _typical_entropy(codec, windows if evaluated is None else evaluated)
+        spent = _typical_entropy(codec, met_on)
         tried.append((codec, spent))
     return min(tried, key=lambda one: abs(one[1] - bits_per_value))[0]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from anycodec.torch.layers.patch import PatchPath
+from anycodec.torch.layers.patch import PatchPath, zero_
 from anycodec.torch.quantizers import Quantized, Quantizer, TokenGrids
 
 
@@ -126,6 +126,12 @@ class Autoencoder(Codec):
                 break
         if latents:
             self.quantizer.start(torch.cat(latents))
+
+    def _start_with(self, patches: PatchPath, *last: nn.Module) -> None:
+        """Add the linear path; the last layers of encoder and decoder start at zero, so that it is alone."""
+        self.patches = patches
+        for layer in last:
+            zero_(layer)
 
     def _latents(self, x: Tensor) -> Tensor:
         z: Tensor = self.encoder(x)

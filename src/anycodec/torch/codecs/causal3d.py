@@ -29,7 +29,7 @@ from anycodec.torch.layers.causal3d import (
     FrameNorm,
     Past,
 )
-from anycodec.torch.layers.patch import PatchPath, zero_
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import Quantized, TokenGrids, make_quantizer
 
 
@@ -114,9 +114,8 @@ class Causal3d(Autoencoder, StreamingCodec):
         self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels)
         self.decoder = Decoder3d(spec, in_channels)
         if spec.patch_skip:
-            self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
-            zero_(self.encoder.quant_conv)
-            zero_(self.decoder.conv_out)
+            patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
+            self._start_with(patches, self.encoder.quant_conv, self.decoder.conv_out)
 
     def last_layer(self) -> Tensor:
         last = self.decoder.conv_out

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anycodec.config.codecs.dvae import DvaeSpec
 from anycodec.torch.codecs.base import Autoencoder
-from anycodec.torch.layers.patch import PatchPath, zero_
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import make_quantizer
 
 ENCODER_KERNELS = (3, 3, 3, 1)
@@ -103,9 +103,8 @@ class Dvae(Autoencoder):
         self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels)
         self.decoder = DvaeDecoder(spec, in_channels)
         if spec.patch_skip:
-            self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
-            zero_(self.encoder.conv_out)
-            zero_(self.decoder.conv_out)
+            patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
+            self._start_with(patches, self.encoder.conv_out, self.decoder.conv_out)
 
     def last_layer(self) -> Tensor:
         return self.decoder.conv_out.weight

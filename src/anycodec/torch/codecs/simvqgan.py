@@ -18,7 +18,7 @@ from anycodec.config.codec import SimVqganSpec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
 from anycodec.torch.layers.norm import group_norm
-from anycodec.torch.layers.patch import PatchPath, zero_
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import make_quantizer
 
 
@@ -119,9 +119,8 @@ class SimVqgan(Autoencoder):
         self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels)
         self.decoder = Decoder1d(spec, in_channels)
         if spec.patch_skip:
-            self.patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
-            zero_(self.encoder.quant_conv)
-            zero_(self.decoder.conv_out)
+            patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
+            self._start_with(patches, self.encoder.quant_conv, self.decoder.conv_out)
 
     def last_layer(self) -> Tensor:
         last = self.decoder.conv_out

@@ -16,7 +16,7 @@ from anycodec.config.codecs.totem import TotemSpec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.affine import ChannelAffine
 from anycodec.torch.layers.conv1d import ConvTranspose1d, PaddedConv1d
-from anycodec.torch.layers.patch import PatchPath, zero_
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import make_quantizer
 
 EXTRA_STRIDES = {4: (), 8: (2,), 12: (3,), 16: (2, 2)}
@@ -122,9 +122,8 @@ class Totem(Autoencoder):
         self.quantizer = make_quantizer(spec.quantizer, self.parts * spec.latent_channels)
         self.decoder = TotemDecoder(spec, channels)
         if spec.patch_skip:
-            self.patches = PatchPath(channels, spec.latent_channels, (spec.compression_factor,))
-            zero_(self.encoder.conv_out)
-            zero_(self.decoder.up[-1])
+            patches = PatchPath(channels, spec.latent_channels, (spec.compression_factor,))
+            self._start_with(patches, self.encoder.conv_out, self.decoder.up[-1])
 
     def last_layer(self) -> Tensor:
         last = self.decoder.up[-1]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from anycodec.config.codec import VqganSpec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.autoencoder2d import Decoder2d, Encoder2d
-from anycodec.torch.layers.patch import PatchPath, zero_
+from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import make_quantizer
 
 
@@ -24,9 +24,8 @@ class Vqgan(Autoencoder):
         self.quantizer = make_quantizer(spec.quantizer, spec.code_channels)
         self.decoder = Decoder2d(spec, in_channels)
         if spec.patch_skip:
-            self.patches = PatchPath(in_channels, spec.code_channels, spec.stride)
-            zero_(quant_conv)
-            zero_(self.decoder.conv_out)
+            patches = PatchPath(in_channels, spec.code_channels, spec.stride)
+            self._start_with(patches, quant_conv, self.decoder.conv_out)
 
     def last_layer(self) -> Tensor:
         return self.decoder.conv_out.weight

@@ -6,11 +6,14 @@ Along the time of clips kernels have 3 frames, so that clips of a single frame c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from anycodec.torch.discriminators.actnorm import ActNorm
+from anycodec.torch.discriminators.base import Judgement
 from anycodec.torch.layers.conv1d import PaddedConv1d
 from anycodec.torch.layers.norm import group_norm
 
@@ -83,3 +86,12 @@ def as_planes(x: Tensor) -> Tensor:
 def as_windows(h: Tensor, dims: int) -> Tensor:
     """Inverse of `as_planes` for any number of channels."""
     return h.squeeze(2) if dims == 1 else h
+
+
+def judge(x: Tensor, dims: int, levels: Iterable[nn.Module], head: Callable[[Tensor], Tensor]) -> Judgement:
+    """Windows [B C *s] through one level after another, whose outputs are the features, to the logits."""
+    h, features = as_planes(x), []
+    for level in levels:
+        h = level(h)
+        features.append(as_windows(h, dims))
+    return Judgement(as_windows(head(h), dims), tuple(features))

@@ -9,10 +9,9 @@ from anycodec.config.discriminator import PatchGanSpec
 from anycodec.torch.discriminators.base import Discriminator, Judgement
 from anycodec.torch.discriminators.layers import (
     SLOPE,
-    as_planes,
-    as_windows,
     convolution,
     has_bias,
+    judge,
     normalisation,
     normalise_spectrally,
 )
@@ -51,8 +50,4 @@ class PatchGan(Discriminator):
             normalise_spectrally(self)
 
     def forward(self, x: Tensor) -> Judgement:
-        h, features = as_planes(x), []
-        for layer in self.layers:
-            h = layer(h)
-            features.append(as_windows(h, self.dims))
-        return Judgement(as_windows(self.head(h), self.dims), tuple(features))
+        return judge(x, self.dims, self.layers, self.head)

@@ -11,10 +11,9 @@ from anycodec.config.discriminator import ResPatchGanSpec
 from anycodec.torch.discriminators.base import Discriminator, Judgement
 from anycodec.torch.discriminators.layers import (
     SLOPE,
-    as_planes,
-    as_windows,
     convolution,
     has_bias,
+    judge,
     normalisation,
     normalise_spectrally,
 )
@@ -70,8 +69,4 @@ class ResPatchGan(Discriminator):
             normalise_spectrally(self)
 
     def forward(self, x: Tensor) -> Judgement:
-        h, features = as_planes(x), []
-        for level in self.levels:
-            h = level(h)
-            features.append(as_windows(h, self.dims))
-        return Judgement(as_windows(self.head(F.leaky_relu(h, SLOPE)), self.dims), tuple(features))
+        return judge(x, self.dims, self.levels, lambda h: self.head(F.leaky_relu(h, SLOPE)))
