@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from anycodec.metrics.codebook import CodebookUse
 from anycodec.metrics.evaluation import Evaluation, Example
+from anycodec.metrics.rate import TOKENS
 from anycodec.workflows.canvas import BASELINE, CODEC, INK, ORIGINAL, WIDTH, canvas
 
 if TYPE_CHECKING:
@@ -158,12 +159,14 @@ def training_figure(curves: Curves) -> bytes | None:
 
 
 def rate_figure(evaluation: Evaluation) -> bytes | None:
-    """SNR of the normalised values over the rate of the tokens; None without a baseline."""
+    """SNR of the restored values over the rate of the tokens as stored; None without a baseline."""
     codec, baseline = evaluation.codec, evaluation.baseline
     if baseline is None or baseline.rate is None or codec.rate is None:
         return None
-    here = codec.rate.entropy, codec.normalised.get("snr", math.nan)
-    there = baseline.rate.entropy, baseline.normalised.get("snr", math.nan)
+    here, there = (
+        (rate.split()[TOKENS], result.original.get("snr", math.nan))
+        for result, rate in ((codec, codec.rate), (baseline, baseline.rate))
+    )
     if not all(map(math.isfinite, (*here, *there))):
         return None
     with canvas(3.4) as (figure, png):
@@ -186,7 +189,7 @@ def rate_figure(evaluation: Evaluation) -> bytes | None:
             fontweight="bold",
             color=INK,
         )
-        ax.set(xlabel="tokens at their order-0 entropy, bits/value", ylabel="SNR of normalised values, dB")
+        ax.set(xlabel="tokens as stored, bits/value", ylabel="SNR, dB")
         ax.margins(x=0.12, y=0.15)
         ax.legend(loc="lower right")
         return png()
