@@ -33,12 +33,12 @@ from anycodec.torch import engine as torch_engine
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.engine import TorchCodec
 from anycodec.torch.training.batches import TrainBatches, validation_batches
-from anycodec.torch.training.csvlog import CsvLog
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import require_finite
-from anycodec.torch.training.schedule import schedule_factor
 from anycodec.torch.training.state import load_state, save_state
-from anycodec.torch.training.stop import StopRequest
+from anycodec.training.csvlog import CsvLog
+from anycodec.training.schedule import schedule_factor
+from anycodec.training.stop import StopRequest
 from anycodec.types import Tokens
 from anycodec.workflows import statistics
 

@@ -30,9 +30,10 @@ from anycodec.torch.discriminators import Judgement
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.contest import Reconstruction, derivative, push
 from anycodec.torch.training.module import CodecTraining, adamw, parameter_groups, require_finite
-from anycodec.torch.training.schedule import schedule_factor, seek
-from anycodec.torch.training.timeline import Timeline
+from anycodec.torch.training.schedule import seek
 from anycodec.torch.training.update import Update
+from anycodec.training.schedule import schedule_factor
+from anycodec.training.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)

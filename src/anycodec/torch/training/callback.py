@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from anycodec.config.run import RunSpec
-from anycodec.torch.training.csvlog import CsvLog
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import CodecTraining, require_finite
-from anycodec.torch.training.progress import ProgressBar
-from anycodec.torch.training.state import Progress, random_state, set_random_state
-from anycodec.torch.training.stop import StopRequest
+from anycodec.torch.training.state import random_state, set_random_state
 from anycodec.torch.training.validate import validate
+from anycodec.training.csvlog import CsvLog
+from anycodec.training.figures import summary
+from anycodec.training.progress import ProgressBar
+from anycodec.training.standing import Progress
+from anycodec.training.stop import StopRequest
 
 log = logging.getLogger("anycodec.train")
 
@@ -144,41 +146,15 @@ class StepCallback(pl.Callback):
             figures = validate(module, self.val)
         self._record(trainer, step, figures)
         require_finite(figures, step)
-        value = figures[self.train.best.metric]
-        best = self._better(value, self.progress.best)
+        best = self.progress.take(figures[self.train.best.metric], self.train)
         if best:
-            self.progress.best = value
             self.keep_best(module)
-        self._report(step, figures, module.health() + ("  best" if best else ""))
-        self._count_stale(value)
-        if self.exhausted:
-            self.bar.line(f"no better {self.train.best.metric} lately: stopping early at step {step}")
-            trainer.should_stop = True
-
-    def _better(self, value: float, than: float | None, margin: float = 0.0) -> bool:
-        sign = 1 if self.train.best.mode == "max" else -1
-        return than is None or sign * (value - than) > margin
-
-    def _count_stale(self, value: float) -> None:
-        early = self.train.early_stop
-        if self._better(value, self.progress.reference, early.min_delta if early else 0.0):
-            self.progress.reference, self.progress.stale = value, 0
-        else:
-            self.progress.stale += 1
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether early stopping has ended, or would have ended, the training."""
-        early = self.train.early_stop
-        return early is not None and self.progress.stale >= early.patience
-
-    def _report(self, step: int, figures: Mapping[str, float], more: str) -> None:
-        text = f"step {step:>6}  loss {figures['val/loss']:.5g}  snr {figures['val/snr']:.2f} dB"
-        if "val/codes_used" in figures:
-            text += f"  codes {figures['val/codes_used']:.0%}  perplexity {figures['val/perplexity']:.0f}"
-        text += more
+        text = summary(step, figures, module.health() + ("  best" if best else ""))
         self.bar.line(text)
         log.info(text)
+        if self.progress.exhausted(self.train):
+            self.bar.line(f"no better {self.train.best.metric} lately: stopping early at step {step}")
+            trainer.should_stop = True
 
     # --- figures and state ----------------------------------------------------------------------
 

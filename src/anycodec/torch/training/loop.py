@@ -28,12 +28,13 @@ from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
-from anycodec.torch.training.csvlog import CsvLog
 from anycodec.torch.training.module import CodecTraining
-from anycodec.torch.training.progress import ProgressBar
-from anycodec.torch.training.state import Progress, load_state, save_state
-from anycodec.torch.training.stop import StopRequest, Terminated
-from anycodec.torch.training.validate import METRICS, TOKEN_METRICS
+from anycodec.torch.training.state import load_state, save_state
+from anycodec.training.csvlog import CsvLog
+from anycodec.training.figures import METRICS, TOKEN_METRICS
+from anycodec.training.progress import ProgressBar
+from anycodec.training.standing import Progress
+from anycodec.training.stop import StopRequest, Terminated
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -74,7 +75,7 @@ def train(job: TrainingJob) -> TrainingResult:
         save=lambda state: save_state(job.run, state),
         resumed=resumed,
     )
-    if progress.step < train_spec.steps and not callback.exhausted:
+    if progress.step < train_spec.steps and not progress.exhausted(train_spec):
         trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"

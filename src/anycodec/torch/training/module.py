@@ -17,7 +17,8 @@ from anycodec.config.train import OptimizerSpec, TrainSpec
 from anycodec.errors import RunError
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.quantizers import Quantizer
-from anycodec.torch.training.schedule import schedule_factor, seek
+from anycodec.torch.training.schedule import seek
+from anycodec.training.schedule import schedule_factor
 
 
 class CodecTraining(pl.LightningModule):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,6 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.errors import RunError
 
 FILE = "state.pt"
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a training stands.
-
-    Attributes:
-        step: optimizer steps done.
-        best: best value of the chosen metric so far, None before the first validation.
-        reference: the value that the next has to beat by `early_stop.min_delta`.
-        stale: validations since it was reached.
-    """
-
-    step: int = 0
-    best: float | None = None
-    reference: float | None = None
-    stale: int = 0
 
 
 def save_state(run: RunDirectory, state: dict[str, Any]) -> None:

@@ -10,13 +10,6 @@ from torch import Tensor
 from anycodec.torch.quantizers.usage import code_use, level_stats
 from anycodec.torch.training.module import CodecTraining
 
-METRICS = ("val/loss", "val/mse", "val/l1", "val/snr", "val/psnr")
-"""What `train.best.metric` can name. `val/snr` and `val/psnr` are in dB, on normalised windows;
-`val/psnr` takes a range of 2, [-1, 1]."""
-TOKEN_METRICS = ("val/codes_used", "val/perplexity")
-"""What it can name too where the codec has tokens: means over levels, which have their own
-`val/codes_used_0`, ... where there are several."""
-
 
 @torch.no_grad()
 def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, float]:
