@@ -1,0 +1,31 @@
+"""Learning-rate schedules as a factor of the peak rate, a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from anycodec.config.train import CosineSchedule, ExponentialSchedule, TrainSpec
+
+
+def schedule_factor(spec: TrainSpec) -> Callable[[int], float]:
+    """Map a step (0 = the first update) to lr / peak lr.
+
+    Warm-up: (step + 1) / warmup. Cosine: from 1 at the end of warm-up to final_lr / lr at the last
+    step (Loshchilov 2017, eq. 5). Exponential: gamma^(steps // every).
+    """
+    schedule, peak = spec.schedule, spec.optimizer.lr
+
+    def factor(step: int) -> float:
+        if step < schedule.warmup:
+            return (step + 1) / schedule.warmup
+        if isinstance(schedule, CosineSchedule):
+            span = max(1, spec.steps - 1 - schedule.warmup)
+            progress = min(1.0, (step - schedule.warmup) / span)
+            floor = schedule.final_lr / peak
+            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        if isinstance(schedule, ExponentialSchedule):
+            return schedule.gamma ** (step // schedule.every)
+        return 1.0
+
+    return factor
