@@ -14,7 +14,6 @@ from anycodec.metrics.baseline import (
     equal_rate_patches,
     fit_at_rate,
     join_patches,
-    rate_curve,
 )
 from anycodec.metrics.kmeans import kmeans, nearest
 
@@ -132,13 +131,6 @@ def test_entropy_coded_rate_is_the_codecs(rate):
     train, test = markov(128, 512), markov(32, 512, seed=1)
     fitted = fit_at_rate(train, rate, seed=0, max_codes=256)
     assert fitted.entropy(fitted.encode(test)) == pytest.approx(rate, rel=0.04)
-
-
-def test_rate_curve_falls_with_rate():
-    train, test = markov(32, 512), markov(8, 512, seed=1)
-    curve = list(rate_curve(train, test, (1, 4), [4, 16, 64], seed=0))
-    assert [rate for rate, _ in curve] == sorted(rate for rate, _ in curve)
-    assert [error for _, error in curve] == sorted((error for _, error in curve), reverse=True)
 
 
 def test_description_names_patch_and_codes():

@@ -213,17 +213,6 @@ def _resized(codec: PatchKMeans, spent: float, bits_per_value: float, max_codes:
     return next((one for one in shorter if one[0][0] == codec.patch_shape[0]), shorter[0])
 
 
-def rate_curve(
-    train: Windows, test: Windows, patch_shape: Shape, codebook_sizes: Sequence[int], seed: int
-) -> Iterator[tuple[float, float]]:
-    """(order-0 entropy in bits/value, mean squared error) on `test` for several codebook sizes."""
-    for size in codebook_sizes:
-        codec = PatchKMeans.fit(train, patch_shape, size, seed)
-        tokens = codec.encode(test)
-        error = test - codec.decode(tokens)
-        yield codec.entropy(tokens), float(np.square(error).mean(dtype=np.float64))
-
-
 def _typical_entropy(codec: PatchKMeans, windows: Windows) -> float:
     """Entropy over enough windows that their number does not bound it."""
     return codec.entropy(codec.encode(windows[: -(-ENTROPY_TOKENS // math.prod(codec.grid))]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -41,14 +41,6 @@ class Result:
     rate: Rate | None
     original: Scores
     normalised: Scores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatePoint:
-    """A point of a rate/distortion curve: SNR in dB of the normalised values at a token rate."""
-
-    bits_per_value: float
-    snr: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +83,6 @@ class Evaluation:
         n_files, n_signals: what was evaluated.
         codec: the codec's result.
         baseline: the yardstick's at the same rate, None where it was not fitted.
-        baseline_curve: the yardstick at other rates.
         token_counts: histogram of the tokens of each level.
         throughput: speed of the codec.
         skipped: what was left out, and why.
@@ -108,7 +99,6 @@ class Evaluation:
     n_signals: int
     codec: Result
     baseline: Result | None = None
-    baseline_curve: Sequence[RatePoint] = ()
     token_counts: Sequence[Sequence[int]] = ()
     throughput: Throughput | None = None
     skipped: Sequence[Skipped] = ()
@@ -122,7 +112,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
-        """Inverse of `to_json`.
+        """Inverse of `to_json`; entries of other versions are passed over.
 
         Raises:
             RunError: not an evaluation.
@@ -194,13 +184,13 @@ def _evaluation(data: dict[str, Any]) -> Evaluation:
     parts = {
         "codec": _result(data["codec"]),
         "baseline": data["baseline"] and _result(data["baseline"]),
-        "baseline_curve": tuple(RatePoint(**_numbers(point)) for point in data["baseline_curve"]),
         "token_counts": tuple(tuple(map(int, level)) for level in data["token_counts"]),
         "throughput": speed and Throughput(**speed),
         "skipped": tuple(Skipped(**item) for item in data["skipped"]),
         "value_range": limits and (float(limits[0]), float(limits[1])),
     }
-    return Evaluation(**{**data, **parts})
+    known = {entry.name for entry in fields(Evaluation)}
+    return Evaluation(**{name: value for name, value in data.items() if name in known} | parts)
 
 
 def _result(data: dict[str, Any]) -> Result:

@@ -171,11 +171,7 @@ def rate_figure(evaluation: Evaluation) -> bytes | None:
         return None
     with canvas(3.4) as (figure, png):
         ax = figure.subplots()
-        points = sorted([(p.bits_per_value, p.snr) for p in evaluation.baseline_curve] + [there])
-        ax.plot(
-            *zip(*points, strict=True), color=BASELINE, marker="o", markersize=4, label="k-means baseline"
-        )
-        ax.plot(*there, "o", color=BASELINE, markersize=8)
+        ax.plot(*there, "o", color=BASELINE, markersize=8, label="k-means baseline")
         ax.plot(*here, "o", color=CODEC, markersize=11, label="codec")
         ax.annotate(
             "", here, there, arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 6, "shrinkB": 8}
