@@ -33,6 +33,8 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 MIB = 2**20
 POLL_SECONDS = 0.005
+POLL_SHARE = 0.01
+"""Of a command's age: to look at one that runs for hours each 5 ms would slow it."""
 PACKAGES = ("torch", "numpy", "pod5", "av", "pandas", "pyarrow", "constriction")
 
 
@@ -176,9 +178,10 @@ def _watch(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> int:
     """Peak resident bytes of a process and its descendants until it ends."""
     peak = 0
     root = psutil.Process(process.pid)
+    begin = time.monotonic()
     while process.poll() is None:
         peak = max(peak, _high_water(process.pid), _tree_rss(root))
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(1.0, max(POLL_SECONDS, POLL_SHARE * (time.monotonic() - begin))))
     return peak
 
 

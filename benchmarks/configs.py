@@ -255,7 +255,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--steps", type=int, help="training steps of runs that are not there yet")
     parser.add_argument("--threads", type=int, help="CPU threads of the trainings (default: all cores)")
-    parser.add_argument("--lpips", choices=["alex", "vgg"], default="vgg", help="network of the evaluation")
+    parser.add_argument("--lpips", choices=["alex", "vgg"], default="alex", help="network of the evaluation")
     parser.add_argument("--figure", type=Path, help="where to draw the runs with a discriminator")
     options: argparse.Namespace = parser.parse_args()
     if options.quick:
