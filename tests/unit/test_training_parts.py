@@ -34,13 +34,57 @@ from anycodec.torch.codecs import make_codec
 from anycodec.torch.engine import TorchCodec
 from anycodec.torch.training.batches import TrainBatches, validation_batches
 from anycodec.torch.training.ema import Ema
-from anycodec.torch.training.module import require_finite
+from anycodec.torch.training.layout import lay_out
+from anycodec.torch.training.module import adamw, require_finite
 from anycodec.torch.training.state import load_state, save_state
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.schedule import schedule_factor
 from anycodec.training.stop import StopRequest
 from anycodec.types import Tokens
 from anycodec.workflows import statistics
+
+# --- optimizer ----------------------------------------------------------------------------------------
+
+
+def adam_by_hand(weight: torch.Tensor, gradients: list[torch.Tensor], spec: OptimizerSpec) -> torch.Tensor:
+    """Kingma & Ba 2015, algorithm 1, with decoupled decay (Loshchilov & Hutter 2019), in float64."""
+    theta, first, second = weight.double(), torch.zeros(()).double(), torch.zeros(()).double()
+    for t, gradient in enumerate(gradients, start=1):
+        g = gradient.double()
+        first = spec.betas[0] * first + (1 - spec.betas[0]) * g
+        second = spec.betas[1] * second + (1 - spec.betas[1]) * g**2
+        theta = theta - spec.lr * spec.weight_decay * theta
+        step = (first / (1 - spec.betas[0] ** t)) / ((second / (1 - spec.betas[1] ** t)).sqrt() + 1e-8)
+        theta = theta - spec.lr * step
+    return theta
+
+
+@pytest.mark.parametrize("laid_out_before", [True, False])
+@pytest.mark.parametrize("laid_out_after", [True, False])
+def test_adam_goes_on_from_a_state_in_any_memory_order(laid_out_before: bool, laid_out_after: bool) -> None:
+    spec = OptimizerSpec(lr=0.1, weight_decay=0.01)
+    torch.manual_seed(0)
+    weight, *gradients = torch.randn(4, 5, 3, 2, 2)
+
+    def after(value: torch.Tensor, gradients: list[torch.Tensor], laid_out: bool, state: Any) -> Any:
+        conv = nn.Conv2d(3, 5, 2, bias=False)
+        conv.weight.data = value.clone()
+        if laid_out:
+            lay_out(conv)
+            assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+        optimizer = adamw([{"params": list(conv.parameters())}], spec)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for gradient in gradients:
+            optimizer.zero_grad()
+            (conv.weight * gradient).sum().backward()
+            optimizer.step()
+        return conv.weight.detach(), optimizer.state_dict()
+
+    value, state = after(weight, gradients[:1], laid_out_before, None)
+    value, _ = after(value, gradients[1:], laid_out_after, state)
+    torch.testing.assert_close(value.double(), adam_by_hand(weight, gradients, spec), rtol=1e-5, atol=1e-6)
+
 
 # --- learning rate ------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
+from anycodec.torch.training.layout import lay_out
 from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.state import load_state, save_state
 from anycodec.training.csvlog import CsvLog
@@ -62,6 +63,8 @@ def train(job: TrainingJob) -> TrainingResult:
         codec.load_state_dict(resumed["codec"])
         progress = Progress(**{key: resumed[key] for key in ("step", "best", "reference", "stale")})
     module = _module(spec, codec, job.in_channels)
+    if device.type == "cpu":
+        lay_out(module)
     batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
     stop = StopRequest()
     callback = StepCallback(

@@ -17,6 +17,7 @@ from anycodec.config.train import OptimizerSpec, TrainSpec
 from anycodec.errors import RunError
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.quantizers import Quantizer
+from anycodec.torch.training.optimizer import CodecAdamW
 from anycodec.torch.training.schedule import seek
 from anycodec.training.schedule import schedule_factor
 
@@ -64,6 +65,17 @@ class CodecTraining(pl.LightningModule):
                 for name, loss in self.losses.items()
             }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the global norm, as Lightning would, which refuses fused optimizers in bf16."""
+        if gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, float(gradient_clip_val))
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, closure: Any = None) -> None:  # type: ignore[override]
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
         self.steps_done += 1
@@ -91,7 +103,7 @@ class CodecTraining(pl.LightningModule):
 
 def adamw(groups: list[dict[str, Any]], spec: OptimizerSpec) -> AdamW:
     """The optimizer of these groups of parameters."""
-    return AdamW(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, foreach=True)
+    return CodecAdamW(groups, spec)
 
 
 def parameter_groups(codec: Codec, lr: float) -> list[dict[str, Any]]:
