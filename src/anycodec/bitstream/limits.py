@@ -30,3 +30,9 @@ LARGEST_EXTENT = 2**48
 """Samples, frames, rows or columns of a signal."""
 INDEXED = 4096
 """Entries of an index section at most."""
+MOST_RESTORED = 2**26
+"""Values of a segment with an error bound."""
+LARGEST_GRID = 2**40
+"""A value on the grid of an error bound."""
+MOST_MODELS = 2**8
+"""Networks of a file."""
