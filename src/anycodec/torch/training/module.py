@@ -14,11 +14,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from anycodec.config.train import OptimizerSpec, TrainSpec
-from anycodec.errors import RunError
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.quantizers import Quantizer
 from anycodec.torch.training.optimizer import CodecAdamW
 from anycodec.torch.training.schedule import seek
+from anycodec.training.finite import diverged
 from anycodec.training.schedule import schedule_factor
 
 
@@ -127,9 +127,4 @@ def require_finite(figures: Mapping[str, Tensor | float], step: int) -> None:
         name for name, value in figures.items() if not bool(torch.isfinite(torch.as_tensor(value)).all())
     ]
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        raise RunError(
-            f"the training diverged at step {step}: not finite: {', '.join(broken[:3])}{more}",
-            how="start again with a lower train.optimizer.lr, a smaller train.clip or fp32; "
-            "the last checkpoint before it is kept",
-        )
+        raise diverged(broken, step)

@@ -1,0 +1,51 @@
+"""What the second engine has of the parts of a configuration; torch has all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from anycodec.config.adversarial import AdversarialSpec
+from anycodec.config.codec import CodecSpec, SimVqganSpec
+from anycodec.config.loss import LossSpec
+from anycodec.config.losses.base import Misfit
+from anycodec.config.quantizers.residual import ResidualSpec
+from anycodec.config.train import TrainSpec
+
+JAX: Mapping[str, tuple[str, ...]] = {
+    "codec": ("simvqgan",),
+    "quantizer": ("ema", "fsq", "none", "residual", "simvq", "vq"),
+    "loss": ("gradient", "huber", "l1", "log_cosh", "mse", "spectral", "stft"),
+    "discriminator": ("patchgan", "res_patchgan"),
+}
+"""Types of each kind of part."""
+
+
+def jax_misfits(
+    codec: CodecSpec,
+    losses: Mapping[str, LossSpec],
+    adversarial: AdversarialSpec | None,
+    train: TrainSpec,
+) -> Iterator[Misfit]:
+    """What the engine jax lacks of a configuration; `setting` is the whole key."""
+    asked: list[tuple[str, str, str]] = [("codec", codec.type, "codec.type")]
+    if isinstance(codec, SimVqganSpec):
+        asked += [("quantizer", name, key) for name, key in _quantizers(codec)]
+    asked += [("loss", term.type, f"losses.{name}.type") for name, term in losses.items()]
+    if adversarial:
+        asked += [("discriminator", adversarial.discriminator.type, "adversarial.discriminator.type")]
+    for kind, name, key in asked:
+        if name not in JAX[kind]:
+            yield Misfit(
+                key,
+                f"the engine jax has no {kind} {name}",
+                f"use one of {', '.join(JAX[kind])}, or engine=torch",
+            )
+    if train.precision == "fp16":
+        yield Misfit("train.precision", "the engine jax has no fp16", "use bf16 or fp32, or engine=torch")
+
+
+def _quantizers(codec: SimVqganSpec) -> Iterator[tuple[str, str]]:
+    """Type and key of a codec's quantizer, and of that of its stages."""
+    yield codec.quantizer.type, "codec.quantizer.type"
+    if isinstance(codec.quantizer, ResidualSpec):
+        yield codec.quantizer.quantizer.type, "codec.quantizer.quantizer.type"
