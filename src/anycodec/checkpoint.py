@@ -3,6 +3,7 @@
 config.yaml              the resolved configuration
 manifest.json            versions, engine, channels, data fingerprint and counts, metrics
 weights.safetensors      the kept weights (best, averaged if EMA is on)
+best/val_lpips_vgg/      a run directory of its own with the best weights by another metric
 discriminator.safetensors  the last discriminator, after adversarial training
 statistics.safetensors   normalizer.shift, normalizer.scale, token_counts.0, token_counts.1, ...
 resume/                  optimizer, schedule, sampler position, RNG; loaded weights-only
@@ -57,6 +58,10 @@ class RunDirectory:
     @property
     def statistics(self) -> Path:
         return self.path / "statistics.safetensors"
+
+    def best(self, metric: str) -> RunDirectory:
+        """The run with the best weights by one of `train.keep_best`."""
+        return RunDirectory(self.path / "best" / metric.replace("/", "_"))
 
     @property
     def resume(self) -> Path:
@@ -164,6 +169,34 @@ def read_arrays(path: Path) -> Arrays:
         raise RunError(f"missing {path.name}", where=str(path)) from error
     except SafetensorError as error:
         raise RunError(f"damaged {path.name}: {error}", where=str(path)) from error
+
+
+def check_arrays(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Refuse weights that are not those of the configuration.
+
+    Args:
+        found: shapes by name.
+        expected: shapes by name.
+        where: the file that they come from.
+
+    Raises:
+        RunError: lists what is missing, unknown or of another shape.
+    """
+    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
+    problems += [f"unknown {name}" for name in found.keys() - expected.keys()]
+    problems += [
+        f"{name} is {list(found[name])}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        raise RunError(
+            "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:8]),
+            where=where,
+            how="use the config.yaml and weights.safetensors of one run",
+        )
 
 
 def write_arrays(

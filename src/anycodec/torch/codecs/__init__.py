@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from anycodec.config.codec import CodecSpec
+from anycodec.registry import implementation
 from anycodec.torch.codecs.base import Codec, CodecOutput
-from anycodec.torch.registry import implementation
 
 
 def make_codec(spec: CodecSpec, in_channels: int) -> Codec:

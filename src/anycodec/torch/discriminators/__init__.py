@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from anycodec.config.discriminator import DiscriminatorSpec
+from anycodec.registry import implementation
 from anycodec.torch.discriminators.base import Discriminator, Judgement
-from anycodec.torch.registry import implementation
 
 __all__ = ["Discriminator", "Judgement", "make_discriminator"]
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from anycodec.engine import ImportedCodec, WeightSource
 from anycodec.errors import WeightsError
+from anycodec.registry import implementation
 from anycodec.torch.importers.base import Config, Importer
 from anycodec.torch.importers.files import read_tensors
-from anycodec.torch.registry import implementation
 
 _MODULES = {"lightningdit-vavae": "vavae"}
 """Sources whose module has another name."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import nn
 
 from anycodec.config.loss import LossSpec
+from anycodec.registry import implementation
 from anycodec.torch.losses.base import Loss
-from anycodec.torch.registry import implementation
 
 
 def make_losses(specs: Mapping[str, LossSpec]) -> nn.ModuleDict:

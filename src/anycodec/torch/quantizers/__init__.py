@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from anycodec.config.quantizer import QuantizerSpec
+from anycodec.registry import implementation
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
-from anycodec.torch.registry import implementation
 
 
 def make_quantizer(spec: QuantizerSpec, dim: int) -> Quantizer:
