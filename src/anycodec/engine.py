@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,19 @@ class TrainingWindows(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartingWeights:
+    """What a training starts from in place of random weights.
+
+    Attributes:
+        codec: weights of a codec of the same spec.
+        discriminator: of one of the same spec, None = a new one.
+    """
+
+    codec: Path
+    discriminator: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
     """Everything an engine needs to train.
 
@@ -54,6 +67,7 @@ class TrainingJob:
         val: windows of the validation split.
         resume: continue from `run.resume` if it is there.
         quiet: no progress bar.
+        start: weights to start from where nothing is resumed, None = random ones.
     """
 
     spec: RunSpec
@@ -63,6 +77,20 @@ class TrainingJob:
     val: TrainingWindows
     resume: bool = False
     quiet: bool = False
+    start: StartingWeights | None = None
+
+    def weights(self, metric: str) -> Path:
+        """Where the best weights by one of `train.kept_metrics` go; the folder is there."""
+        kept = self.run if metric == self.spec.train.best.metric else self.run.best(metric)
+        kept.path.mkdir(parents=True, exist_ok=True)
+        return kept.weights
+
+
+class Best(TypedDict):
+    """The best value of a metric, and the step that reached it."""
+
+    value: float
+    step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +99,14 @@ class TrainingResult:
 
     Attributes:
         steps: optimizer steps done in total.
-        best: value of `train.best.metric` of the kept weights.
+        bests: of the kept weights, by metric of `train.kept_metrics`; {} where nothing was validated.
         seconds: wall time of this session's loop.
         data_wait: share of that time spent waiting for batches, 0..1.
         samples_per_second: scalar values (samples, pixels x channels) trained on a second.
     """
 
     steps: int
-    best: float
+    bests: Mapping[str, Best]
     seconds: float
     data_wait: float
     samples_per_second: float
@@ -185,7 +213,7 @@ class Engine(Protocol):
         """
 
     def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
-        """The state of a network that measures pictures, from published files; nothing in them is ever run.
+        """The state of a network that measures, from published files; nothing in them is ever run.
 
         Raises:
             WeightsError: unreadable, unsafe, or not of that network; says what is missing.

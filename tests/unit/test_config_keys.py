@@ -108,7 +108,8 @@ def test_values_complete(config):
 
 
 def test_the_only_key_left_comes_with_its_values(config):
-    assert completions(config, "train.best.mo") == ["train.best.mode=max", "train.best.mode=min"]
+    modes = ["train.best.mode=max", "train.best.mode=min", "train.best.mode=null"]
+    assert completions(config, "train.best.mo") == modes
 
 
 def test_bash_splits_words_at_equal_signs(config):

@@ -45,6 +45,15 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [str(word) for word in words]
 
 
+def random_weights(net: str) -> Path:
+    """Put a network that was never trained into the cache."""
+    path = weights_path(f"lpips-{net}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    write_arrays(path, {name: value.numpy() for name, value in Lpips(net).state_dict().items()})
+    return path
+
+
 def test_without_weights_the_training_does_not_start(command: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2
@@ -54,11 +63,15 @@ def test_without_weights_the_training_does_not_start(command: list[str], tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_a_metric_without_weights_does_not_start_either(command: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [*command, "losses={l1: {type: l1}}", "train.best.metric=val/lpips_vgg"])
+    assert done.exit_code == 2
+    assert "`train.best.metric`: the weights lpips-vgg are not on this machine" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_terms_are_logged_and_the_network_stays_out_of_the_run(command: list[str], tmp_path: Path) -> None:
-    weights = weights_path("lpips-alex")
-    weights.parent.mkdir(parents=True)
-    torch.manual_seed(0)
-    write_arrays(weights, {name: value.numpy() for name, value in Lpips("alex").state_dict().items()})
+    weights = random_weights("alex")
     before = weights.read_bytes()
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
@@ -76,3 +89,25 @@ def test_terms_are_logged_and_the_network_stays_out_of_the_run(command: list[str
         app, ["compress", str(run.path), str(pictures[0]), "-o", str(tmp_path / "packed")]
     )
     assert done.exit_code == 0, done.output
+
+
+def test_validation_reports_what_pictures_look_like(command: list[str], tmp_path: Path) -> None:
+    """LPIPS through the network of the loss and through the one that keeps weights; equal to the loss."""
+    random_weights("alex"), random_weights("vgg")
+    kept = ["train.steps=4", "train.keep_best=[val/lpips_vgg, val/ssim]", "train.tensorboard=true"]
+    done = CliRunner().invoke(app, [*command, *kept, "losses={lpips: {type: lpips, net: alex, weight: 0.5}}"])
+    assert done.exit_code == 0, done.output
+    run = RunDirectory(tmp_path / "run")
+    with run.metrics.open(newline="") as file:
+        figures = [row for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(figures) == 2
+    for row in figures:
+        quantizer = float(row["val/loss"]) - 0.5 * float(row["val/lpips_alex"])
+        assert 0 <= quantizer < float(row["val/loss"])
+        assert -1 < float(row["val/ssim"]) < 1
+    least = min(float(row["val/lpips_vgg"]) for row in figures)
+    for metric in ("val/lpips_vgg", "val/ssim"):
+        best = run.best(metric).read_manifest()["training"]["best"]
+        assert best["metric"] == metric
+    assert run.best("val/lpips_vgg").read_manifest()["training"]["best"]["value"] == pytest.approx(least)
+    assert not [name for name in load_file(run.best("val/ssim").weights) if "trunk" in name]

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.loader import load_spec
 from anycodec.errors import ConfigError, ResourceError, RunError, UserError
 from anycodec.workflows import samples
 from anycodec.workflows.pipeline import Pipeline
@@ -171,7 +172,7 @@ def test_the_rate_follows_the_step_after_a_resumption(whole: Path) -> None:
 
 
 def test_the_best_weights_are_kept(config: Path, reads: Path, tmp_path: Path) -> None:
-    overrides = [f"data.root={reads}", "train.best.metric=val/mse", "train.best.mode=min", "data.workers=0"]
+    overrides = [f"data.root={reads}", "train.best.metric=val/mse", "data.workers=0"]
     train(config, overrides, tmp_path / "run", False, True)
     values = [float(r["val/mse"]) for r in rows(tmp_path / "run") if r["val/mse"]]
     manifest = RunDirectory(tmp_path / "run").read_manifest()
@@ -197,9 +198,31 @@ def test_a_second_run_into_a_folder_is_refused(config: Path, reads: Path, tmp_pa
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
 
 
-def test_an_unknown_metric_is_refused_with_the_known_ones(config: Path, reads: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"val/sharpness[\s\S]*val/snr"):
-        train(config, [f"data.root={reads}", "train.best.metric=val/sharpness"], tmp_path / "r", False, True)
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["train.best.metric=val/sharpness"],
+            r"best.metric`: there is no metric 'val/sharpness'[\s\S]*val/snr",
+        ),
+        (["train.best.metric=val/sn"], "did you mean `val/snr`"),
+        (["train.keep_best=[val/l1, val/l3]"], r"keep_best`: [\s\S]*'val/l3'[\s\S]*`val/l1`"),
+        (
+            ["train.keep_best=[val/l1, val/snr, val/l1]"],
+            r"keep_best`: [\s\S]*val/l1, val/snr are kept already",
+        ),
+        (["train.best.metric=val/ssim"], "'val/ssim': it needs pictures"),
+        (["train.keep_best=[val/lpips_alex]"], "'val/lpips_alex': lpips is for pictures and video"),
+        (["train.keep_best=[val/codes_used_0]"], "no metric 'val/codes_used_0'"),
+        (["codec.quantizer={type: kl}", "train.keep_best=[val/perplexity]"], "it has no tokens"),
+        (["train.best={metric: val/loss, mode: max}"], r"best.mode`: max would keep the worst[\s\S]*use min"),
+    ],
+)
+def test_metrics_that_cannot_decide_are_refused_before_data_is_opened(
+    config: Path, reads: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_spec(config, [f"data.root={reads}", *overrides])
 
 
 def test_half_precision_needs_a_gpu(config: Path, reads: Path, tmp_path: Path) -> None:
@@ -268,6 +291,42 @@ def test_divergence_keeps_the_last_good_checkpoint(
     state = torch.load(tmp_path / "run" / "resume" / "state.pt", weights_only=True)
     assert state["step"] == 7
     assert all(torch.isfinite(value).all() for value in state["codec"].values())
+
+
+def test_each_metric_keeps_its_best_weights_as_a_run(config: Path, reads: Path, tmp_path: Path) -> None:
+    """Also over an interruption: the first session ends after its best codes_used."""
+    kept = ["train.keep_best=[val/codes_used, val/l1]", f"data.root={reads}", "data.workers=0"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(config, kept, whole, False, True)
+    train(config, [*kept, "train.steps=30", "train.schedule.type=constant"], cut, False, True)
+    with pytest.raises(RunError, match=r"keep_best was \['val/codes_used', 'val/l1'\], now \[\]"):
+        train(config, [f"data.root={reads}"], cut, True, True)
+    train(config, [*kept, "train.schedule.type=constant"], cut, True, True)
+    for run in (whole, cut):
+        for metric, best in (("val/codes_used", max), ("val/l1", min), ("val/snr", max)):
+            values = [(float(r[metric]), int(r["step"])) for r in rows(run) if r[metric]]
+            value = best(value for value, _ in values)
+            directory = RunDirectory(run) if metric == "val/snr" else RunDirectory(run).best(metric)
+            found = directory.read_manifest()["training"]["best"]
+            assert (found["metric"], found["value"]) == (metric, pytest.approx(value, rel=1e-4))
+            assert found["step"] in [
+                step for other, step in values if other == pytest.approx(value, rel=1e-4)
+            ]
+            assert Pipeline.open(directory.path).codec.codebook_sizes == (16,)
+            assert directory.read_manifest()["fingerprint"] == directory.fingerprint()
+    with pytest.raises(RunError, match="best weights of another run"):
+        train(config, kept, whole / "best" / "val_l1", True, True)
+
+
+def test_a_state_of_an_earlier_version_is_refused(config: Path, reads: Path, tmp_path: Path) -> None:
+    overrides = [f"data.root={reads}", "data.workers=0", "train.steps=2"]
+    train(config, overrides, tmp_path / "run", False, True)
+    path = tmp_path / "run" / "resume" / "state.pt"
+    state = torch.load(path, weights_only=True)
+    del state["bests"]
+    torch.save(state, path)
+    with pytest.raises(RunError, match="earlier version"):
+        train(config, overrides, tmp_path / "run", True, True)
 
 
 @pytest.mark.parametrize("setting", ["train.tensorboard=true", "train.wandb.mode=offline"])

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from anycodec.cache import require_weights
 from anycodec.config.keys import ConfigKey, config_keys
+from anycodec.config.metrics import metric_weights
 from anycodec.config.mistakes import explain, place
 from anycodec.config.overrides import apply_overrides
 from anycodec.config.run import RunSpec, cross_check
@@ -160,14 +161,16 @@ def _missing_paths(root: Node) -> Iterator[UserError]:
 
 
 def _missing_weights(spec: RunSpec, root: Node) -> Iterator[UserError]:
-    """Loss terms whose network has no weights on this machine."""
-    for name, term in spec.losses.items():
-        if term.pretrained is None:
-            continue
+    """Loss terms and metrics whose network has no weights on this machine."""
+    needed = [(f"losses.{name}", term.pretrained) for name, term in spec.losses.items()]
+    needed += [("train.best.metric", metric_weights(spec.train.best.metric))]
+    needed += [("train.keep_best", metric_weights(metric)) for metric in spec.train.keep_best]
+    for key, name in needed:
         try:
-            require_weights(term.pretrained)
+            if name is not None:
+                require_weights(name)
         except WeightsError as error:
-            yield _placed(f"losses.{name}", error, root)
+            yield _placed(key, error, root)
 
 
 def _exists(root: str) -> bool:

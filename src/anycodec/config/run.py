@@ -141,6 +141,8 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         misfit = term.misfit(window)
         if misfit:
             mistake(f"losses.{name}.{misfit.setting}", misfit.what, misfit.how)
+    for misfit in spec.train.misfits(window, len(codec.codebook_sizes)):
+        mistake(f"train.{misfit.setting}", misfit.what, misfit.how)
     if spec.adversarial and spec.engine != "torch":
         mistake(
             "adversarial",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from anycodec.config.base import Spec
+from anycodec.config.losses.base import LossWindow, Misfit
+from anycodec.config.metrics import Mode, better, metric_misfit
 
 
 class ConstantSchedule(Spec):
@@ -55,7 +58,7 @@ class BestSpec(Spec):
     """Which weights the run keeps."""
 
     metric: str = Field("val/snr", description="metric that chooses the best weights, as in metrics.csv")
-    mode: Literal["max", "min"] = Field("max", description="whether more or less is better")
+    mode: Mode | None = Field(None, description="whether more or less is better; null = as the metric wants")
 
 
 class WandbSpec(Spec):
@@ -83,8 +86,44 @@ class TrainSpec(Spec):
     checkpoint_every: int = Field(200, ge=1, description="steps between resumable checkpoints")
     log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
     best: BestSpec = Field(default_factory=BestSpec, description="which weights the run keeps")
+    keep_best: tuple[str, ...] = Field(
+        (),
+        description="metrics whose best weights are kept too, each as a run of its own in best/",
+    )
     early_stop: EarlyStopSpec | None = Field(None, description="null = train all steps")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
     threads: int | None = Field(None, ge=1, description="CPU threads; null = all cores")
     tensorboard: bool = Field(False, description="write TensorBoard events into the run")
     wandb: WandbSpec | None = Field(None, description="Weights & Biases; null = off")
+
+    @property
+    def kept_metrics(self) -> tuple[str, ...]:
+        """Metrics whose best weights are kept, first the one of the run's own weights."""
+        return (self.best.metric, *self.keep_best)
+
+    def misfits(self, window: LossWindow, levels: int) -> Iterator[Misfit]:
+        """Why metrics can't decide in a training on such windows.
+
+        Args:
+            window: the windows.
+            levels: of the codec's tokens, 0 where latents stay continuous.
+        """
+        wanted = better(self.best.metric)
+        settings = ["best.metric"] + ["keep_best"] * len(self.keep_best)
+        for setting, metric in zip(settings, self.kept_metrics, strict=True):
+            misfit = metric_misfit(setting, metric, window, levels)
+            if misfit:
+                yield misfit
+        if self.best.mode not in (None, wanted):
+            yield Misfit(
+                "best.mode",
+                f"{self.best.mode} would keep the worst weights by {self.best.metric}",
+                f"leave it out, or use {wanted}",
+            )
+        twice = {metric for metric in self.kept_metrics if self.kept_metrics.count(metric) > 1}
+        if twice:
+            yield Misfit(
+                "keep_best",
+                f"the best weights by {', '.join(sorted(twice))} are kept already",
+                "name each metric once, and not that of train.best",
+            )

@@ -9,13 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS = ("val/loss", "val/mse", "val/l1", "val/snr", "val/psnr")
-"""What `train.best.metric` can name. `val/snr` and `val/psnr` are in dB, on normalised windows;
-`val/psnr` takes a range of 2, [-1, 1]."""
-TOKEN_METRICS = ("val/codes_used", "val/perplexity")
-"""What it can name too where the codec has tokens: means over levels, which have their own
-`val/codes_used_0`, ... where there are several."""
-
 
 def summary(step: int, figures: Mapping[str, float], more: str) -> str:
     """The line that a validation prints."""
@@ -63,7 +56,7 @@ class Pooled:
             np.add(uses, np.bincount(grid.ravel(), minlength=len(uses)), out=uses)
 
     def figures(self) -> dict[str, float]:
-        """`METRICS` and, with tokens, `TOKEN_METRICS`."""
+        """Those of any window and, with tokens, of their codes."""
         mse = max(self._squared / self._count, 1e-20)
         variance = max(self._power / self._count - (self._total / self._count) ** 2, 1e-20)
         return {

@@ -25,6 +25,11 @@ _FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_ev
                    "data": {"root", "workers", "prefetch"}}  # fmt: skip
 
 
+_NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
+_OF_ALL_WEIGHTS = ("anycodec", "format", "engine", "in_channels", "started", "versions", "data")
+"""Entries of a manifest that hold for all weights that a training kept."""
+
+
 def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quiet: bool) -> int:
     """Train a codec, from the configuration alone or continuing a run.
 
@@ -58,13 +63,11 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         with _no_run_of_a_mistake(run, resume):
             result = get_engine(spec.engine).train(job)
         finish(run, spec, data)
-    run.update_manifest(training=_summary(spec, result))
+        run.update_manifest(training=_summary(result, spec.train.best.metric))
+        for metric in spec.train.keep_best:
+            _finish_best(run, spec, data, _summary(result, metric))
     if not quiet:
-        console.print(
-            f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {result.best:.4g}, "
-            f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time"
-        )
-        console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
+        _report(run, spec, result)
     return result
 
 
@@ -88,17 +91,40 @@ def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
     run.update_manifest(fingerprint=run.fingerprint(), codebook_sizes=list(codec.codebook_sizes))
 
 
+def _finish_best(run: RunDirectory, spec: RunSpec, data: PreparedData, training: dict[str, Any]) -> None:
+    """Make a run of the best weights by a metric of `train.keep_best`."""
+    kept = run.best(training["best"]["metric"])
+    kept.create(spec)
+    shared = {name: entry for name, entry in run.read_manifest().items() if name in _OF_ALL_WEIGHTS}
+    kept.write_manifest({**shared, "best_of": run.fingerprint(), "training": training})
+    finish(kept, spec, data)
+
+
+def _report(run: RunDirectory, spec: RunSpec, result: TrainingResult) -> None:
+    best = result.bests[spec.train.best.metric]
+    console.print(
+        f"[bold]{run.path}[/bold]: best {spec.train.best.metric} {best['value']:.4g} at step {best['step']}, "
+        f"{result.steps} steps, waiting for data {result.data_wait:.1%} of the time"
+    )
+    for metric in spec.train.keep_best:
+        best, path = result.bests[metric], run.best(metric).path
+        console.print(f"[bold]{path}[/bold]: best {metric} {best['value']:.4g} at step {best['step']}")
+    console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
+
+
 def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
     if not run.config.is_file():
         if resume and run.path.exists() and any(run.path.iterdir()):
             raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
         return
-    if run.read_manifest().get("imported"):
-        raise RunError(
-            "the run holds imported weights, and training would write over them",
-            where=str(run.path),
-            how="choose another folder with --out",
-        )
+    manifest = run.read_manifest()
+    for kind in ("imported", "best_of"):
+        if kind in manifest:
+            raise RunError(
+                f"the run holds {_NOT_TRAINED_HERE[kind]}, and training would write over them",
+                where=str(run.path),
+                how="choose another folder with --out",
+            )
     if not resume:
         raise RunError(
             "the folder already holds a run",
@@ -145,10 +171,11 @@ def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
     }
 
 
-def _summary(spec: RunSpec, result: TrainingResult) -> dict[str, Any]:
+def _summary(result: TrainingResult, metric: str) -> dict[str, Any]:
+    """How a training ended, with the metric that chose the weights."""
     return {
         "steps": result.steps,
-        "best": {"metric": spec.train.best.metric, "value": result.best},
+        "best": {"metric": metric, **result.bests[metric]},
         "seconds": round(result.seconds, 2),
         "data_wait": round(result.data_wait, 5),
         "samples_per_second": round(result.samples_per_second),

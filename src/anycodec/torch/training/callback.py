@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
 
 from anycodec.config.run import RunSpec
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import CodecTraining, require_finite
+from anycodec.torch.training.pictures import shown
 from anycodec.torch.training.state import random_state, set_random_state
-from anycodec.torch.training.validate import validate
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.figures import summary
 from anycodec.training.progress import ProgressBar
-from anycodec.training.standing import Progress
+from anycodec.training.standing import Progress, praise
 from anycodec.training.stop import StopRequest
 
 log = logging.getLogger("anycodec.train")
@@ -29,12 +29,12 @@ class StepCallback(pl.Callback):
 
     Args:
         spec: the run's configuration.
-        val: validation batches.
+        validate: figures of the codec on the validation windows.
         progress: where the training stands; updated in place.
         csv: metrics.csv.
         bar: the progress bar.
         stop: asked after each step.
-        keep_best: called with (module) when the chosen metric improved, averaged weights applied.
+        keep: called with (module, metric) for each metric that improved, averaged weights applied.
         save: called with a complete resumable state.
         resumed: state to continue from, as `save` got it.
     """
@@ -43,28 +43,29 @@ class StepCallback(pl.Callback):
         self,
         *,
         spec: RunSpec,
-        val: list[Tensor],
+        validate: Callable[[CodecTraining], dict[str, float]],
         progress: Progress,
         csv: CsvLog,
         bar: ProgressBar,
         stop: StopRequest,
-        keep_best: Callable[[CodecTraining], None],
+        keep: Callable[[CodecTraining, str], None],
         save: Callable[[dict[str, Any]], None],
         resumed: dict[str, Any] | None,
     ) -> None:
         self.spec = spec
         self.train = spec.train
-        self.val = val
+        self.validate = validate
         self.progress = progress
         self.csv = csv
         self.bar = bar
         self.stop = stop
-        self.keep_best = keep_best
+        self.keep = keep
         self.save = save
         self.resumed = resumed
         self.ema: Ema | None = None
         self.values_done = 0
         self.seconds = 0.0
+        self._pictures = ""
         self._begin: float | None = None
         self._random: dict[str, Any] | None = None
 
@@ -130,7 +131,8 @@ class StepCallback(pl.Callback):
         figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         figures["samples_per_second"] = self.rate()
         self._record(trainer, step, figures)
-        self.bar.figures(figures["train/loss"], figures.get("train/codes_used"), self.rate(), module.health())
+        more = self._pictures + module.health()
+        self.bar.figures(figures["train/loss"], figures.get("train/codes_used"), self.rate(), more)
 
     def _validate(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
         self._pause()
@@ -143,13 +145,14 @@ class StepCallback(pl.Callback):
 
     def _judge(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
         with trainer.precision_plugin.forward_context():
-            figures = validate(module, self.val)
+            figures = self.validate(module)
         self._record(trainer, step, figures)
         require_finite(figures, step)
-        best = self.progress.take(figures[self.train.best.metric], self.train)
-        if best:
-            self.keep_best(module)
-        text = summary(step, figures, module.health() + ("  best" if best else ""))
+        improved = self.progress.take(figures, self.train)
+        for metric in improved:
+            self.keep(module, metric)
+        self._pictures = shown(figures)
+        text = summary(step, figures, self._pictures + module.health() + praise(improved, self.train))
         self.bar.line(text)
         log.info(text)
         if self.progress.exhausted(self.train):
@@ -181,10 +184,7 @@ class StepCallback(pl.Callback):
 
     def _state(self, trainer: pl.Trainer, module: CodecTraining) -> dict[str, Any]:
         return {
-            "step": self.progress.step,
-            "best": self.progress.best,
-            "reference": self.progress.reference,
-            "stale": self.progress.stale,
+            **asdict(self.progress),
             "codec": module.codec.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": trainer.precision_plugin.state_dict(),

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
+from torch import Tensor
 
 from anycodec.checkpoint import write_arrays
 from anycodec.config.run import RunSpec
@@ -30,9 +32,10 @@ from anycodec.torch.training.batches import TrainBatches, starting_batches, vali
 from anycodec.torch.training.callback import StepCallback
 from anycodec.torch.training.layout import lay_out
 from anycodec.torch.training.module import CodecTraining
-from anycodec.torch.training.state import load_state, save_state
+from anycodec.torch.training.pictures import PictureFigures
+from anycodec.torch.training.state import load_state, progress_of, save_state
+from anycodec.torch.training.validate import validate
 from anycodec.training.csvlog import CsvLog
-from anycodec.training.figures import METRICS, TOKEN_METRICS
 from anycodec.training.progress import ProgressBar
 from anycodec.training.standing import Progress
 from anycodec.training.stop import StopRequest, Terminated
@@ -44,7 +47,7 @@ def train(job: TrainingJob) -> TrainingResult:
     """Run a training to its last step, an early stop or a stop signal.
 
     Raises:
-        ConfigError: an unknown metric, a precision that the device lacks.
+        ConfigError: a precision that the device lacks.
         ResourceError: the batch does not fit in memory.
         RunError: a term became NaN, or the resumable state is damaged.
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
@@ -56,12 +59,11 @@ def train(job: TrainingJob) -> TrainingResult:
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
         codec = make_codec(spec.codec, job.in_channels)
-    _check_metric(spec, METRICS + (TOKEN_METRICS if codec.codebook_sizes else ()))
     resumed = load_state(job.run) if job.resume else None
     progress = Progress()
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
-        progress = Progress(**{key: resumed[key] for key in ("step", "best", "reference", "stale")})
+        progress = progress_of(resumed)
     module = _module(spec, codec, job.in_channels)
     if device.type == "cpu":
         lay_out(module)
@@ -69,12 +71,12 @@ def train(job: TrainingJob) -> TrainingResult:
     stop = StopRequest()
     callback = StepCallback(
         spec=spec,
-        val=validation_batches(job.val, spec.data, train_spec.batch_size, train_spec.val_batches),
+        validate=partial(validate, batches=_validation(job), pictures=PictureFigures(spec)),
         progress=progress,
         csv=CsvLog(job.run.metrics, progress.step),
         bar=ProgressBar(train_spec.steps, progress.step, job.quiet),
         stop=stop,
-        keep_best=lambda kept: save_weights(kept.codec, job.run.weights),
+        keep=lambda kept, metric: save_weights(kept.codec, job.weights(metric)),
         save=lambda state: save_state(job.run, state),
         resumed=resumed,
     )
@@ -93,7 +95,7 @@ def train(job: TrainingJob) -> TrainingResult:
     busy = max(callback.seconds, 1e-9)
     return TrainingResult(
         steps=progress.step,
-        best=progress.best if progress.best is not None else float("nan"),
+        bests=progress.bests,
         seconds=callback.seconds,
         data_wait=min(1.0, batches.waited / busy),
         samples_per_second=callback.values_done / busy,
@@ -110,6 +112,11 @@ def _module(spec: RunSpec, codec: Codec, channels: int) -> CodecTraining:
     return AdversarialTraining(codec, losses, weights, spec.train, adversary)
 
 
+def _validation(job: TrainingJob) -> list[Tensor]:
+    train = job.spec.train
+    return validation_batches(job.val, job.spec.data, train.batch_size, train.val_batches)
+
+
 def save_weights(network: torch.nn.Module, path: Path) -> None:
     """Write a network's parameters and buffers as safetensors, atomically."""
     write_arrays(path, {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()})
@@ -118,16 +125,6 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
 def _check_precision(spec: RunSpec, device: torch.device) -> None:
     if spec.train.precision == "fp16" and device.type == "cpu":
         mistake = UserError("fp16 needs a GPU", where="train.precision", how="use bf16 or fp32")
-        raise ConfigError([mistake])
-
-
-def _check_metric(spec: RunSpec, known: tuple[str, ...]) -> None:
-    if spec.train.best.metric not in known:
-        mistake = UserError(
-            f"there is no metric {spec.train.best.metric!r}",
-            where="train.best.metric",
-            how=f"known metrics: {', '.join(known)}",
-        )
         raise ConfigError([mistake])
 
 

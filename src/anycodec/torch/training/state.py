@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from anycodec.atomic import atomic_path, disk_full
 from anycodec.checkpoint import RunDirectory
 from anycodec.errors import RunError
+from anycodec.training.standing import Progress
 
 FILE = "state.pt"
 
@@ -53,6 +55,21 @@ def load_state(run: RunDirectory) -> dict[str, Any] | None:
             how="remove the resume folder and train again, or restore it from a copy",
         ) from error
     return state
+
+
+def progress_of(state: dict[str, Any]) -> Progress:
+    """Where the training of a resumable state stands.
+
+    Raises:
+        RunError: the state is of an earlier version.
+    """
+    names = [entry.name for entry in fields(Progress)]
+    if not all(name in state for name in names):
+        raise RunError(
+            "the resumable state was written by an earlier version of anycodec",
+            how="continue with that version, or remove the resume folder and train again",
+        )
+    return Progress(**{name: state[name] for name in names})
 
 
 def random_state() -> dict[str, Any]:

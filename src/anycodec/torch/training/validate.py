@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -9,15 +10,17 @@ from torch import Tensor
 
 from anycodec.torch.quantizers.usage import code_use, level_stats
 from anycodec.torch.training.module import CodecTraining
+from anycodec.torch.training.pictures import PictureFigures
 
 
 @torch.no_grad()
-def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, float]:
+def validate(module: CodecTraining, batches: Sequence[Tensor], pictures: PictureFigures) -> dict[str, float]:
     """Pooled figures over all batches; the codec is left in training mode."""
     codec, device = module.codec, module.device
     codec.eval()
     loss = squared = absolute = total = power = 0.0
     count = 0
+    seen: defaultdict[str, float] = defaultdict(float)
     usage = [torch.zeros(size, dtype=torch.int64, device=device) for size in codec.codebook_sizes]
     for batch in batches:
         x = batch.to(device)
@@ -30,6 +33,8 @@ def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, floa
         total += float(x.sum(dtype=torch.float64))
         power += float(x.square().sum(dtype=torch.float64))
         count += x.numel()
+        for name, figure in pictures(output.reconstruction, x).items():
+            seen[name] += float(figure) * x.numel()
         for counts, grid in zip(usage, output.tokens, strict=True):
             counts.add_(torch.bincount(grid.flatten(), minlength=len(counts)))
     codec.train()
@@ -41,7 +46,9 @@ def validate(module: CodecTraining, batches: Sequence[Tensor]) -> dict[str, floa
         "val/l1": absolute / count,
         "val/snr": _db(variance / mse),
         "val/psnr": _db(4 / mse),
-    } | _token_figures(usage)
+        **{name: total / count for name, total in seen.items()},
+        **_token_figures(usage),
+    }
 
 
 def _token_figures(usage: Sequence[Tensor]) -> dict[str, float]:
