@@ -207,7 +207,9 @@ def test_other_files(tmp_path):
 
 def test_newer_files(tmp_path):
     path = tmp_path / "a.acz"
-    assert "version 2" in refusal(path, file_of(GOOD_HEADER, EMPTY_END, version=2))
+    assert "version 3, this program reads versions 1 and 2" in refusal(
+        path, file_of(GOOD_HEADER, EMPTY_END, version=3)
+    )
     header = section(HEADER, json_payload(header_json(coder="neural-2")))
     assert "neural-2" in refusal(path, file_of(header, EMPTY_END))
     assert "unknown type 9" in refusal(path, file_of(GOOD_HEADER, section(9, b""), EMPTY_END))

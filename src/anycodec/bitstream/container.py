@@ -1,11 +1,11 @@
-"""`.acz` files, version 1: one native file as tokens and everything needed to restore it.
+"""`.acz` files, versions 1 and 2: one native file as tokens and everything needed to restore it.
 
 Written and read as a stream with one segment in memory at a time. FORMAT.md is the specification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,9 @@ from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.frame import (
     PROLOGUE_SIZE,
+    RESTORING,
     SECTION_OVERHEAD,
+    TOKENS_ONLY,
     TRAILER_SIZE,
     Frame,
     Kind,
@@ -25,9 +27,11 @@ from anycodec.bitstream.frame import (
     write_section,
     write_trailer,
 )
-from anycodec.bitstream.header import Header, pack_header, unpack_header
+from anycodec.bitstream.header import Bound, Header, pack_header, unpack_header
 from anycodec.bitstream.index import Entry, pack_index
-from anycodec.bitstream.limits import INDEXED
+from anycodec.bitstream.limits import INDEXED, MOST_MODELS
+from anycodec.bitstream.network import Network, pack_model
+from anycodec.bitstream.restoration import path_of
 from anycodec.bitstream.segment import PackedSegment, SegmentData, pack_segment
 from anycodec.bitstream.signal_info import SignalCoder
 from anycodec.bitstream.totals import Totals, pack_totals, unpack_totals
@@ -37,7 +41,7 @@ from anycodec.types import SignalInfo
 
 _MEND = "copy the file again from where it came from, or compress the original again"
 
-__all__ = ["AczReader", "AczWriter", "Header", "PackedSegment", "SegmentData", "Totals"]
+__all__ = ["AczReader", "AczWriter", "Bound", "Header", "PackedSegment", "SegmentData", "Totals"]
 
 
 class AczWriter:
@@ -59,6 +63,8 @@ class AczWriter:
         self._path = Path(path)
         self._header = header
         self._coder = coder
+        self._version = TOKENS_ONLY if header.bound is None else RESTORING
+        self._models = 0
         self._resources = ExitStack()
         self._file: BinaryIO
         self._signals = SignalCoder()
@@ -71,7 +77,7 @@ class AczWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self._path))
             self._file = stack.enter_context(temporary.open("wb"))
-            write_prologue(self._file)
+            write_prologue(self._file, self._version)
             payload = pack_header(self._header)
             self._totals.header = len(payload)
             write_section(self._file, Kind.HEADER, payload)
@@ -99,10 +105,27 @@ class AczWriter:
         if self._signal is None or info != self._signal:
             self._begin(info)
         number = self._totals.signals - 1
-        payload, sizes = pack_segment(number, info, segment, self._coder)
+        payload, sizes = pack_segment(number, info, segment, self._coder, self._version)
         self._write(Entry(Kind.SEGMENT, self._file.tell(), number, segment.start, segment.length), payload)
         shapes = [grid.shape for grid in segment.tokens.grids]
         self._totals.add_segment(info, segment.length, shapes, sizes)
+        if segment.restoration:
+            self._totals.add_path(path_of(segment.restoration))
+
+    def add_model(self, network: Network) -> int:
+        """Write a network for the segments that follow; returns its number.
+
+        Raises:
+            ValueError: the file has no bound, or too many models.
+        """
+        number = self._models
+        if self._version == TOKENS_ONLY or number == MOST_MODELS:
+            raise ValueError(f"model {number} in a file of version {self._version}")
+        payload = pack_model(number, network)
+        self._write(Entry(Kind.MODEL, self._file.tell(), max(0, self._totals.signals - 1)), payload)
+        self._totals.models += len(payload)
+        self._models += 1
+        return number
 
     def _begin(self, info: SignalInfo) -> None:
         number = self._totals.signals
@@ -127,7 +150,7 @@ class AczWriter:
         if self._entries:
             self._write_index()
         offset = self._file.tell()
-        write_section(self._file, Kind.END, pack_totals(self._last_index, self._totals))
+        write_section(self._file, Kind.END, pack_totals(self._last_index, self._totals, self._version))
         write_trailer(self._file, offset)
 
 
@@ -139,6 +162,7 @@ class AczReader:
     Attributes:
         header: see `Header`.
         totals: what the file holds, as its END section says.
+        models: networks of the file by number, those that stand before the segment read last.
 
     Raises:
         FormatError: foreign, of another version, truncated or damaged; by every method.
@@ -154,11 +178,12 @@ class AczReader:
                 section = self._section(self._frame.end_offset, Kind.END)
                 if section.end != self._frame.size - TRAILER_SIZE:
                     raise Damaged("bytes were added or removed before the end")
-                self._last_index, self.totals = unpack_totals(section.payload)
+                self._last_index, self.totals = unpack_totals(section.payload, self._frame.version)
             with self._blame("in the header", PROLOGUE_SIZE):
                 section = self._section(PROLOGUE_SIZE, Kind.HEADER)
                 self.header: Header = unpack_header(section.payload)
             self._first = section.end
+            self.models: Mapping[int, Network] = {}
         except BaseException:
             self._file.close()
             raise
@@ -176,6 +201,11 @@ class AczReader:
 
     def close(self) -> None:
         self._file.close()
+
+    @property
+    def version(self) -> int:
+        """Of the format."""
+        return self._frame.version
 
     @property
     def size(self) -> int:
@@ -221,7 +251,8 @@ class AczReader:
 
     def records(self) -> Iterator[tuple[SignalInfo, PackedSegment]]:
         """All segments in order with their tokens still coded: needs no codec."""
-        walk = Walk(len(self.header.codebook_sizes), self._last_index)
+        walk = Walk(len(self.header.codebook_sizes), self._last_index, self.version)
+        self.models = walk.models
         walk.totals.header = self._first - PROLOGUE_SIZE - SECTION_OVERHEAD
         offset = self._first
         while offset < self._frame.end_offset:

@@ -20,7 +20,9 @@ import google_crc32c
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.limits import LARGEST_SECTION
 
-VERSION = 1
+TOKENS_ONLY, RESTORING = 1, 2
+"""Versions of the format. A file that needs nothing of the second is written in the first."""
+VERSIONS = (TOKENS_ONLY, RESTORING)
 MAGIC = b"\x89ACZ\r\n\x1a\n"
 """As in PNG: not text, and every conversion of line ends or cut at ^Z damages it."""
 _TEXT_MODE = (
@@ -43,13 +45,14 @@ ANCILLARY = 0x80
 
 
 class Kind(IntEnum):
-    """Section types of version 1."""
+    """Section types; MODEL from version 2 on."""
 
     HEADER = 1
     SIGNAL = 2
     SEGMENT = 3
     INDEX = 4
     END = 5
+    MODEL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,9 @@ def crc32c(*parts: bytes) -> bytes:
     return _CRC.pack(value)
 
 
-def write_prologue(file: BinaryIO) -> None:
+def write_prologue(file: BinaryIO, version: int) -> None:
     """Begin a file."""
-    start = MAGIC + _VERSION.pack(VERSION, 0)
+    start = MAGIC + _VERSION.pack(version, 0)
     file.write(start + crc32c(start))
 
 
@@ -106,6 +109,11 @@ def write_trailer(file: BinaryIO, end_offset: int) -> None:
 class Frame:
     """A file with a frame, open for reading in any order.
 
+    Attributes:
+        version: of the format.
+        size: bytes of the file.
+        end_offset: where the END section stands.
+
     Raises:
         Damaged: foreign, of another version, truncated or damaged at one of its ends.
     """
@@ -113,7 +121,7 @@ class Frame:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
-        self._check_prologue(self._at(0, PROLOGUE_SIZE))
+        self.version = _checked_version(self._at(0, PROLOGUE_SIZE))
         self.end_offset = self._read_trailer()
 
     def read(self, offset: int) -> Section:
@@ -138,22 +146,6 @@ class Frame:
         self._file.seek(offset)
         return self._file.read(length)
 
-    def _check_prologue(self, prologue: bytes) -> None:
-        if not prologue:
-            raise Damaged("the file is empty")
-        magic, checked, crc = prologue[:8], prologue[:-4], prologue[-4:]
-        if prologue.startswith(_TEXT_MODE):
-            raise Damaged("the file is damaged: a transfer in text mode changed its line ends")
-        if not MAGIC.startswith(magic):
-            raise Damaged("not an .acz file: its first bytes are others")
-        if len(prologue) < PROLOGUE_SIZE:
-            raise Damaged("the file is truncated: it ends within its first bytes")
-        if crc32c(checked) != crc:
-            raise Damaged("the file's first bytes are damaged: their checksum is wrong")
-        version, zero = _VERSION.unpack(prologue[8:12])
-        if version != VERSION or zero:
-            raise Damaged(f"the file has format version {version}, this program reads version {VERSION}")
-
     def _read_trailer(self) -> int:
         trailer = self._at(max(PROLOGUE_SIZE, self.size - TRAILER_SIZE), TRAILER_SIZE)
         offset, crc, magic = trailer[:8], trailer[8:12], trailer[12:]
@@ -164,3 +156,23 @@ class Frame:
         if crc != crc32c(offset, END_MAGIC) or not PROLOGUE_SIZE <= end <= room:
             raise Damaged("the file's last bytes are damaged: their checksum is wrong")
         return int(end)
+
+
+def _checked_version(prologue: bytes) -> int:
+    """The version that a prologue names."""
+    if not prologue:
+        raise Damaged("the file is empty")
+    magic, checked, crc = prologue[:8], prologue[:-4], prologue[-4:]
+    if prologue.startswith(_TEXT_MODE):
+        raise Damaged("the file is damaged: a transfer in text mode changed its line ends")
+    if not MAGIC.startswith(magic):
+        raise Damaged("not an .acz file: its first bytes are others")
+    if len(prologue) < PROLOGUE_SIZE:
+        raise Damaged("the file is truncated: it ends within its first bytes")
+    if crc32c(checked) != crc:
+        raise Damaged("the file's first bytes are damaged: their checksum is wrong")
+    version, zero = _VERSION.unpack(prologue[8:12])
+    if version not in VERSIONS or zero:
+        known = " and ".join(map(str, VERSIONS))
+        raise Damaged(f"the file has format version {version}, this program reads versions {known}")
+    return int(version)

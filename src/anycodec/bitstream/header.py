@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
 
 from anycodec.bitstream import entropy, jsons
 from anycodec.bitstream.deflate import deflate, inflate
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.limits import LARGEST_CODEBOOK, LARGEST_JSON, MOST_LEVELS
 from anycodec.types import FileInfo
+
+RESTORATION = "restoration"
+"""Entry of `requires` in files whose segments hold what restores their values within a bound."""
+Unit = Literal["native", "relative"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a file promises of each of its values: |x - restored| <= max_error.
+
+    Attributes:
+        max_error: E >= 0; 0 = the values return bit for bit.
+        unit: native, the signal's own, or relative to the range of its channel in each segment.
+    """
+
+    max_error: float
+    unit: Unit = "native"
+
+    @property
+    def lossless(self) -> bool:
+        """Whether nothing may be lost."""
+        return self.max_error == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +48,7 @@ class Header:
         codec: `fingerprint`, and hints for people: `run`, `name`, `type`, `quantizer`, `engine`.
         codebook_sizes: number of codes a level.
         coder: name of the entropy coder.
+        bound: what every value was promised, None where tokens are all there is.
     """
 
     program: str
@@ -35,6 +58,7 @@ class Header:
     codec: Mapping[str, Any]
     codebook_sizes: tuple[int, ...]
     coder: str = field(default=entropy.NAME)
+    bound: Bound | None = None
 
 
 def pack_header(header: Header) -> bytes:
@@ -50,6 +74,7 @@ def pack_header(header: Header) -> bytes:
             "codebook_sizes": header.codebook_sizes,
             "coder": header.coder,
         }
+        | ({} if header.bound is None else {"requires": [RESTORATION], "bound": asdict(header.bound)})
     )
     fields = FieldWriter()
     fields.uint(len(text))
@@ -87,4 +112,19 @@ def unpack_header(payload: bytes) -> Header:
         codec=jsons.get(document, "codec", dict),
         codebook_sizes=sizes,
         coder=coder,
+        bound=_bound(document),
     )
+
+
+def _bound(document: jsons.Json) -> Bound | None:
+    """The bound of a file, whose other needs this program must know as well."""
+    for need in jsons.get(document, "requires", list) if "requires" in document else ():
+        if need != RESTORATION:
+            raise Damaged(f"the file requires {need!r:.80}; a newer anycodec may read it")
+    if "bound" not in document:
+        return None
+    bound = jsons.get(document, "bound", dict)
+    most, unit = jsons.as_number(bound.get("max_error"), "max_error"), jsons.get(bound, "unit", str)
+    if most < 0 or unit not in ("native", "relative"):
+        raise Damaged(f"a bound of {most} {unit:.80}")
+    return Bound(max_error=most, unit=cast(Unit, unit))

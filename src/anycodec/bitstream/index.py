@@ -1,6 +1,6 @@
 """INDEX sections: where signals and segments stand, as a chain that is found from the end.
 
-Each section lists the up to 4096 SIGNAL and SEGMENT sections since the one before and points back
+Each section lists the up to 4096 SIGNAL, SEGMENT and MODEL sections since the one before and points back
 to it, so that neither writer nor reader ever holds more than one.
 """
 
@@ -20,13 +20,13 @@ _LARGEST_ENTRY = 1 + 4 * 9
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One SIGNAL or SEGMENT section.
+    """One SIGNAL, SEGMENT or MODEL section.
 
     Attributes:
-        kind: `Kind.SIGNAL` or `Kind.SEGMENT`.
+        kind: `Kind.SIGNAL`, `Kind.SEGMENT` or `Kind.MODEL`.
         offset: of the section in the file.
-        signal: number of the signal.
-        start, length: samples or frames of a segment; 0 for a signal.
+        signal: number of the signal; of the one before a model.
+        start, length: samples or frames of a segment; 0 for others.
     """
 
     kind: Kind
@@ -73,7 +73,7 @@ def unpack_index(payload: bytes) -> tuple[int, list[Entry]]:
     offset = signal = 0
     for _ in range(count):
         kind = rows.byte()
-        if kind not in (Kind.SIGNAL, Kind.SEGMENT):
+        if kind not in (Kind.SIGNAL, Kind.SEGMENT, Kind.MODEL):
             raise Damaged(f"an index entry of type {kind}")
         offset += rows.uint(LARGEST_EXTENT, "offset")
         signal += rows.uint(LARGEST_EXTENT, "signal")

@@ -1,4 +1,4 @@
-"""Limits of format version 1. A reader refuses what exceeds them before it allocates anything."""
+"""Limits of the format. A reader refuses what exceeds them before it allocates anything."""
 
 LARGEST_SECTION = 2**29
 """Bytes of a section's payload."""
@@ -36,3 +36,5 @@ LARGEST_GRID = 2**40
 """A value on the grid of an error bound."""
 MOST_MODELS = 2**8
 """Networks of a file."""
+MOST_PARTS = 64
+"""Parts of a segment beyond those of version 1."""

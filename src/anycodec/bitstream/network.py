@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.lattice import HISTORY, Integers, Lattice
+from anycodec.bitstream.limits import MOST_MODELS
 from anycodec.bitstream.linear import LARGEST_VALUE, History
 from anycodec.bitstream.logistic import FARTHEST, LARGEST_SCALE, WEIGHT_BITS, Mixture
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Whole-numbered weights [outputs inputs] and bias [outputs]."""
 
+_NETWORK = 1
+"""Kind of a model."""
 _STEP, _OUTPUT = 6, 11
 """Bits behind the point of a weight, and of an output."""
 _FARTHEST_INPUT = 256
@@ -108,6 +111,30 @@ class Network:
             return cls((layers[0], layers[1], layers[2]))
         except ValueError as error:
             raise Damaged(str(error)) from error
+
+
+def pack_model(number: int, network: Network) -> bytes:
+    """Payload of the MODEL section of this number."""
+    fields = FieldWriter()
+    fields.uint(number)
+    fields.byte(_NETWORK)
+    return bytes(fields.data) + network.pack()
+
+
+def unpack_model(number: int, payload: bytes) -> Network:
+    """Inverse of `pack_model`.
+
+    Raises:
+        Damaged: not the model of this number.
+    """
+    fields = FieldReader(payload)
+    if fields.uint(MOST_MODELS - 1, "number of the model") != number:
+        raise Damaged(f"model {number} expected, another found")
+    if fields.byte() != _NETWORK:
+        raise Damaged("a model of an unknown kind; a newer anycodec may read it")
+    network = Network.unpack(fields)
+    fields.finish()
+    return network
 
 
 @dataclass(frozen=True, slots=True)

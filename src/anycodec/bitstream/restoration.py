@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,34 +39,18 @@ _NEAR = 2.0**-11
 _COARSEST = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Restoration:
-    """A packed RESTORATION part.
-
-    Attributes:
-        path: `PLAIN`, `CODEC` or `RAW`.
-        data: the part.
-        side: bytes of it that are side information: grids, checksum, borders.
-    """
-
-    path: int
-    data: bytes
-    side: int
-
-
 class Mismatch(Damaged):
     """What was restored is not what was encoded: the networks' floats differ too much."""
 
 
 def pack_plain(
     numbers: Integers, grid: Grid, axes: Axes, network: tuple[int, Network] | None = None
-) -> Restoration:
+) -> bytes:
     """Whole numbers by themselves; `network` as in `residual.encode`."""
-    fields = _begin(PLAIN, grid, numbers)
-    return _finish(PLAIN, fields, residual.encode(numbers, axes, network=network))
+    return _joined(PLAIN, _begin(grid, numbers), residual.encode(numbers, axes, network=network))
 
 
-def pack_codec(numbers: Integers, grid: Grid, axes: Axes, places: NDArray[np.float64]) -> Restoration:
+def pack_codec(numbers: Integers, grid: Grid, axes: Axes, places: NDArray[np.float64]) -> bytes:
     """Whole numbers by way of the codec.
 
     Args:
@@ -76,7 +59,7 @@ def pack_codec(numbers: Integers, grid: Grid, axes: Axes, places: NDArray[np.flo
         axes: layout of both.
         places: where the values that the codec restored lie on the grid.
     """
-    fields = _begin(CODEC, grid, numbers)
+    fields = _begin(grid, numbers)
     off = float(np.median(np.abs(numbers - places))) if numbers.size else 0.0
     coarse = int(np.clip(math.log2(max(off, 1) / 4), 0, _COARSEST))
     fields.byte(coarse)
@@ -85,18 +68,17 @@ def pack_codec(numbers: Integers, grid: Grid, axes: Axes, places: NDArray[np.flo
     listed = np.flatnonzero(np.abs(np.abs(scaled - nearest) - 0.5).reshape(-1) < _NEAR)
     _write_listed(fields, listed, nearest.reshape(-1)[listed].astype(np.int64) & 1)
     reference = nearest.astype(np.int64) << coarse
-    return _finish(CODEC, fields, residual.encode(numbers, axes, reference))
+    return _joined(CODEC, fields, residual.encode(numbers, axes, reference))
 
 
-def pack_raw(values: NDArray[Any]) -> Restoration:
+def pack_raw(values: NDArray[Any]) -> bytes:
     """Values as they are."""
     fields = FieldWriter()
-    fields.byte(RAW)
     fields.byte(DTYPES.index(values.dtype.name))
     planes = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
     planes = planes.reshape(-1, 1).view(np.uint8).T
     write_packed(fields, planes.tobytes())
-    return Restoration(RAW, bytes(fields.data), 2)
+    return _joined(RAW, FieldWriter(), bytes(fields.data))
 
 
 def path_of(data: bytes) -> int:
@@ -108,6 +90,21 @@ def path_of(data: bytes) -> int:
     if not data or data[0] >= len(PATHS):
         raise Damaged("a restoration of an unknown path")
     return data[0]
+
+
+def side_information(data: bytes) -> int:
+    """Bytes of a part, b"" = none, that are grids, checksum and borders.
+
+    Raises:
+        Damaged: not a part.
+    """
+    if not data:
+        return 0
+    path_of(data)
+    fields = FieldReader(data)
+    fields.byte()
+    fields.blob(LARGEST_SECTION, "side information")
+    return fields.position
 
 
 def unpack(
@@ -133,19 +130,21 @@ def unpack(
     path = path_of(data)
     fields = FieldReader(data)
     fields.byte()
+    side = FieldReader(fields.blob(LARGEST_SECTION, "side information"))
+    stream = fields.rest()
     if math.prod(shape) > MOST_RESTORED:
         raise Damaged(f"{math.prod(shape)} values are above the limit of {MOST_RESTORED}")
     if path == RAW:
-        return _raw(fields, shape)
-    grid = Grid.read(fields, shape[-1])
-    checksum = fields.raw(4)
+        side.finish()
+        return _raw(FieldReader(stream), shape)
+    grid = Grid.read(side, shape[-1])
+    checksum = side.raw(4)
     reference = None
     if path == CODEC:
         if codec is None:
             raise Damaged("a restoration by way of a codec without tokens")
-        reference = _reference(fields, grid.places_of(codec))
-    stream = fields.blob(LARGEST_SECTION, "residual")
-    fields.finish()
+        reference = _reference(side, grid.places_of(codec))
+    side.finish()
     try:
         numbers = residual.decode(stream, axes, shape, reference, models)
     except Damaged as error:
@@ -160,18 +159,19 @@ _OTHER_FLOATS = (
 )
 
 
-def _begin(path: int, grid: Grid, numbers: Integers) -> FieldWriter:
+def _begin(grid: Grid, numbers: Integers) -> FieldWriter:
     fields = FieldWriter()
-    fields.byte(path)
     grid.write(fields)
     fields.raw(_checksum(numbers))
     return fields
 
 
-def _finish(path: int, fields: FieldWriter, stream: bytes) -> Restoration:
-    side = len(fields.data)
-    fields.blob(stream)
-    return Restoration(path, bytes(fields.data), side)
+def _joined(path: int, side: FieldWriter, stream: bytes) -> bytes:
+    fields = FieldWriter()
+    fields.byte(path)
+    fields.blob(bytes(side.data))
+    fields.raw(stream)
+    return bytes(fields.data)
 
 
 def _checksum(numbers: Integers) -> bytes:

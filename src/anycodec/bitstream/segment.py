@@ -13,9 +13,11 @@ from anycodec.bitstream import limits
 from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
+from anycodec.bitstream.frame import TOKENS_ONLY
+from anycodec.bitstream.restoration import side_information
 from anycodec.types import Affine, SignalInfo, Tokens
 
-CATEGORIES = ("tokens", "statistics", "masks", "attachments")
+CATEGORIES = ("tokens", "statistics", "masks", "attachments", "residuals", "side information")
 """What the bytes of a segment are spent on."""
 
 
@@ -30,6 +32,7 @@ class SegmentData:
         affine: statistics to undo the normalizer, None where the run or the type has them.
         mask: booleans shaped like its values, False where one was missing; None = all present.
         attachments: opaque bytes of the native file by name.
+        restoration: what brings its values within the bound, see `restoration`; b"" = nothing.
     """
 
     start: int
@@ -38,6 +41,7 @@ class SegmentData:
     affine: Affine | None = None
     mask: NDArray[np.bool_] | None = None
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    restoration: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ class PackedSegment:
         shapes: shape [N *g] of the token grid of each level.
         streams: coded tokens of each level.
         sizes: bytes by category, see `CATEGORIES`.
-        start, length, affine, mask, attachments: see `SegmentData`.
+        start, length, affine, mask, attachments, restoration: see `SegmentData`.
     """
 
     start: int
@@ -59,6 +63,7 @@ class PackedSegment:
     affine: Affine | None
     mask: NDArray[np.bool_] | None
     attachments: Mapping[str, bytes]
+    restoration: bytes = b""
 
     def decode(self, coder: AdaptiveCoder) -> SegmentData:
         """The segment with its tokens.
@@ -77,6 +82,7 @@ class PackedSegment:
             affine=self.affine,
             mask=self.mask,
             attachments=self.attachments,
+            restoration=self.restoration,
         )
 
 
@@ -86,12 +92,13 @@ def values_shape(info: SignalInfo, length: int) -> tuple[int, ...]:
 
 
 def pack_segment(
-    number: int, info: SignalInfo, segment: SegmentData, coder: AdaptiveCoder
+    number: int, info: SignalInfo, segment: SegmentData, coder: AdaptiveCoder, version: int = TOKENS_ONLY
 ) -> tuple[bytes, dict[str, int]]:
     """Payload of a SEGMENT section of signal `number`, and its bytes by category.
 
     Raises:
-        ValueError: tokens or a mask that don't fit the codec or the signal.
+        ValueError: tokens or a mask that don't fit the codec or the signal, or parts that the version of the
+            file does not know.
     """
     tokens = segment.tokens
     if tokens.codebook_sizes != coder.codebook_sizes:
@@ -114,10 +121,17 @@ def pack_segment(
     marks.append(len(fields.data))
     _write_attachments(fields, segment.attachments)
     marks.append(len(fields.data))
-    return bytes(fields.data), _sizes(marks)
+    if version != TOKENS_ONLY:
+        _write_parts(fields, segment.restoration)
+    elif segment.restoration:
+        raise ValueError("a segment with a restoration in a file of version 1")
+    marks.append(len(fields.data))
+    return bytes(fields.data), _sizes(marks, segment.restoration)
 
 
-def unpack_segment(number: int, info: SignalInfo, levels: int, payload: bytes) -> PackedSegment:
+def unpack_segment(
+    number: int, info: SignalInfo, levels: int, payload: bytes, version: int = TOKENS_ONLY
+) -> PackedSegment:
     """Inverse of `pack_segment`, up to the tokens.
 
     Raises:
@@ -140,22 +154,27 @@ def unpack_segment(number: int, info: SignalInfo, levels: int, payload: bytes) -
     marks.append(fields.position)
     attachments = _read_attachments(fields)
     marks.append(fields.position)
+    restoration = _read_parts(fields) if version != TOKENS_ONLY else b""
+    marks.append(fields.position)
     fields.finish()
     return PackedSegment(
         start=start,
         length=length,
         shapes=tuple(shape for shape, _ in grids),
         streams=tuple(stream for _, stream in grids),
-        sizes=_sizes(marks),
+        sizes=_sizes(marks, restoration),
         affine=affine,
         mask=mask,
         attachments=attachments,
+        restoration=restoration,
     )
 
 
-def _sizes(marks: Sequence[int]) -> dict[str, int]:
+def _sizes(marks: Sequence[int], restoration: bytes) -> dict[str, int]:
     """Bytes by category, from the positions between them."""
-    return {name: marks[i + 1] - marks[i] for i, name in enumerate(CATEGORIES)}
+    *lengths, parts = np.diff(marks).tolist()
+    residual = len(restoration) - side_information(restoration)
+    return dict(zip(CATEGORIES, [*lengths, residual, parts - residual], strict=True))
 
 
 def _coarser(grids: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -262,3 +281,28 @@ def _read_attachments(fields: FieldReader) -> dict[str, bytes]:
         size = fields.uint(limits.LARGEST_ATTACHMENT, f"size of attachment {name!r}")
         attachments[name] = read_packed(fields, size, f"attachment {name!r}")
     return attachments
+
+
+_RESTORATION = 1
+_OPTIONAL = 0x80
+"""Parts of this kind and above may be passed over by readers that don't know them."""
+
+
+def _write_parts(fields: FieldWriter, restoration: bytes) -> None:
+    fields.uint(1 if restoration else 0)
+    if restoration:
+        fields.byte(_RESTORATION)
+        fields.blob(restoration)
+
+
+def _read_parts(fields: FieldReader) -> bytes:
+    """The restoration, b"" where there is none."""
+    restoration = b""
+    for _ in range(fields.uint(limits.MOST_PARTS, "number of parts")):
+        kind = fields.byte()
+        data = fields.blob(limits.LARGEST_SECTION, "a part of a segment")
+        if kind == _RESTORATION and data and not restoration:
+            restoration = data
+        elif kind < _OPTIONAL:
+            raise Damaged(f"a part of kind {kind} of a segment; a newer anycodec may read it")
+    return restoration

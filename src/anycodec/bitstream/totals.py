@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from anycodec.bitstream.fields import LARGEST_UINT, FieldReader, FieldWriter
+from anycodec.bitstream.frame import TOKENS_ONLY
+from anycodec.bitstream.restoration import PATHS
 from anycodec.bitstream.segment import values_shape
 from anycodec.types import SignalInfo
 
@@ -28,6 +31,9 @@ class Totals:
         native_bytes: size of the values in their native type, uncompressed.
         header, metadata: bytes of the header's payload and of the SIGNAL payloads.
         token_bytes, statistics, masks, attachments: bytes of these parts of the SEGMENT payloads.
+        residuals, side_information: bytes of restorations; from here on in files of version 2.
+        models: bytes of the MODEL payloads.
+        plain, codec, raw: segments restored by these paths.
     """
 
     signals: int = 0
@@ -44,6 +50,12 @@ class Totals:
     statistics: int = 0
     masks: int = 0
     attachments: int = 0
+    residuals: int = 0
+    side_information: int = 0
+    models: int = 0
+    plain: int = 0
+    codec: int = 0
+    raw: int = 0
 
     def add_signal(self, payload_size: int) -> None:
         self.signals += 1
@@ -66,6 +78,13 @@ class Totals:
         self.statistics += sizes["statistics"]
         self.masks += sizes["masks"]
         self.attachments += sizes["attachments"]
+        self.residuals += sizes["residuals"]
+        self.side_information += sizes["side information"]
+
+    def add_path(self, path: int) -> None:
+        """Count a segment that is restored by this path."""
+        name = PATHS[path]
+        setattr(self, name, getattr(self, name) + 1)
 
     def sizes(self, file_size: int) -> dict[str, int]:
         """Bytes by category; they add up to the file's size."""
@@ -74,27 +93,34 @@ class Totals:
             "statistics": self.statistics,
             "masks": self.masks,
             "attachments": self.attachments,
+            "residuals": self.residuals,
+            "side information": self.side_information,
+            "models": self.models,
             "metadata": self.metadata,
             "header": self.header,
         }
+        if not (self.plain or self.codec or self.raw):
+            for name in ("residuals", "side information", "models"):
+                del parts[name]
         return parts | {"container": file_size - sum(parts.values())}
 
 
-def pack_totals(last_index: int, totals: Totals) -> bytes:
+def pack_totals(last_index: int, totals: Totals, version: int) -> bytes:
     """Payload of the END section.
 
     Args:
         last_index: offset of the last INDEX section, 0 where there is none.
         totals: all sums, written in the order of their declaration.
+        version: of the file.
     """
     payload = FieldWriter()
     payload.uint(last_index)
-    for part in fields(totals):
+    for part in _stored(version):
         payload.uint(getattr(totals, part.name))
     return bytes(payload.data)
 
 
-def unpack_totals(payload: bytes) -> tuple[int, Totals]:
+def unpack_totals(payload: bytes, version: int) -> tuple[int, Totals]:
     """Inverse of `pack_totals`.
 
     Raises:
@@ -102,6 +128,14 @@ def unpack_totals(payload: bytes) -> tuple[int, Totals]:
     """
     reader = FieldReader(payload)
     last_index = reader.uint(LARGEST_UINT, "offset of the last index")
-    totals = Totals(*(reader.uint(LARGEST_UINT, part.name) for part in fields(Totals)))
+    totals = Totals(*(reader.uint(LARGEST_UINT, part.name) for part in _stored(version)))
     reader.finish()
     return last_index, totals
+
+
+_OF_TOKENS = 14
+"""Sums that files of version 1 hold."""
+
+
+def _stored(version: int) -> Sequence[Field[Any]]:
+    return fields(Totals)[: _OF_TOKENS if version == TOKENS_ONLY else None]

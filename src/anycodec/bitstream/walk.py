@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from anycodec.bitstream.fields import Damaged
-from anycodec.bitstream.frame import ANCILLARY, Kind, Section
+from anycodec.bitstream.frame import ANCILLARY, TOKENS_ONLY, Kind, Section
 from anycodec.bitstream.index import Entry, unpack_index
 from anycodec.bitstream.limits import INDEXED
+from anycodec.bitstream.network import Network, unpack_model
+from anycodec.bitstream.restoration import path_of
 from anycodec.bitstream.segment import PackedSegment, unpack_segment
 from anycodec.bitstream.signal_info import SignalCoder
 from anycodec.bitstream.totals import Totals
@@ -18,19 +20,22 @@ class Walk:
     Args:
         levels: token grids a segment.
         last_index: offset of the last INDEX section, as the END section says.
+        version: of the file.
 
     Attributes:
         info: the signal of the last segment.
         totals: sums over what was taken.
+        models: networks that predict, by number.
 
     Raises:
         Damaged: by every method.
     """
 
-    def __init__(self, levels: int, last_index: int) -> None:
+    def __init__(self, levels: int, last_index: int, version: int) -> None:
         self.info: SignalInfo | None = None
         self.totals = Totals()
-        self._levels = levels
+        self.models: dict[int, Network] = {}
+        self._levels, self._version = levels, version
         self._signals = SignalCoder()
         self._entries: list[Entry] = []
         self._last_index = 0
@@ -47,6 +52,8 @@ class Walk:
             self.totals.add_signal(len(section.payload))
         elif section.type == Kind.INDEX:
             self._index(section)
+        elif section.type == Kind.MODEL and self._version != TOKENS_ONLY:
+            self._model(section)
         elif section.type < ANCILLARY:
             raise Damaged(f"a section of unknown type {section.type}; a newer anycodec may read it")
         return None
@@ -62,10 +69,18 @@ class Walk:
         if self.info is None:
             raise Damaged("a segment before the first signal")
         number = self.totals.signals - 1
-        segment = unpack_segment(number, self.info, self._levels, section.payload)
+        segment = unpack_segment(number, self.info, self._levels, section.payload, self._version)
         self._note(Entry(Kind.SEGMENT, section.offset, number, segment.start, segment.length))
         self.totals.add_segment(self.info, segment.length, segment.shapes, segment.sizes)
+        if segment.restoration:
+            self.totals.add_path(path_of(segment.restoration))
         return segment
+
+    def _model(self, section: Section) -> None:
+        number = len(self.models)
+        self.models[number] = unpack_model(number, section.payload)
+        self._note(Entry(Kind.MODEL, section.offset, max(0, self.totals.signals - 1)))
+        self.totals.models += len(section.payload)
 
     def _note(self, entry: Entry) -> None:
         if len(self._entries) == INDEXED:
