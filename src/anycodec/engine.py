@@ -143,8 +143,13 @@ class CodecRuntime(WindowCoder, Protocol):
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
 """Published implementations whose weights can become a run."""
 WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
-WeightsName = Literal["lpips-vgg", "lpips-alex"]
-"""Published weights of networks that measure pictures, as `anycodec.cache` names them."""
+BasecallerName = Literal["bonito-r941"]
+"""Networks that read bases from nanopore current."""
+BASECALLER_NAMES: tuple[BasecallerName, ...] = get_args(BasecallerName)
+BaseProbabilities = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""The current of a read [T] in pA -> probabilities [F 5] of no base, A, C, G and T, frame by frame."""
+WeightsName = Literal["lpips-vgg", "lpips-alex", BasecallerName]
+"""Published weights of networks that measure, as `anycodec.cache` names them."""
 LpipsNet = Literal["alex", "vgg"]
 """Networks that LPIPS can look through."""
 PictureDistance = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
@@ -221,6 +226,13 @@ class Engine(Protocol):
 
     def lpips(self, net: LpipsNet, device: str = "auto") -> PictureDistance:
         """LPIPS with the published weights from the cache.
+
+        Raises:
+            WeightsError: they are not there or damaged; says which command gets them.
+        """
+
+    def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
+        """A network that reads bases, with the published weights from the cache.
 
         Raises:
             WeightsError: they are not there or damaged; says which command gets them.

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
+    BASECALLER_NAMES,
+    BasecallerName,
+    BaseProbabilities,
     ExportedCodec,
     ExportTarget,
     ImportedCodec,
@@ -119,6 +122,10 @@ class TorchEngine:
 
     def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
         """Read published weights; see `anycodec.engine.Engine.convert_weights`."""
+        if name in BASECALLER_NAMES:
+            from anycodec.torch.basecallers.bonito import convert_bonito
+
+            return convert_bonito(files)
         from anycodec.torch.features.convert import convert_lpips
 
         return convert_lpips(name.removeprefix("lpips-"), files)
@@ -128,6 +135,12 @@ class TorchEngine:
         from anycodec.torch.features.lpips import picture_distance
 
         return picture_distance(net, choose_device(device))
+
+    def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
+        """A basecaller as a function; see `anycodec.engine.Engine.basecaller`."""
+        from anycodec.torch.basecallers.caller import load_basecaller
+
+        return load_basecaller(name, choose_device(device))
 
     def export_weights(
         self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path

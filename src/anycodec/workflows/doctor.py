@@ -41,6 +41,7 @@ EXTRAS: Mapping[str, Extra] = {
     "pod5": Extra("read and write nanopore POD5", ("pod5",)),
     "video": Extra("read and write video", ("av",)),
     "jax": Extra("the second engine", ("jax", "flax", "optax", "orbax-checkpoint")),
+    "basecalls": Extra("bases called from nanopore current", ("fast-ctc-decode", "mappy", "edlib")),
     "features": Extra("FID and KID of pictures", ("onnxruntime",)),
     "track": Extra("TensorBoard and Weights & Biases", ("tensorboard", "wandb")),
     "ray": Extra("data sets larger than one machine", ("ray",)),

