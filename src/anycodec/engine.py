@@ -203,6 +203,18 @@ class Engine(Protocol):
             RunError: weights that don't belong to the configuration; unknown and missing keys are listed.
         """
 
+    def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
+        """Leave a run's resumable state in the form that every engine reads, `anycodec.training.snapshot`.
+
+        Args:
+            run: trained by this engine so far.
+            spec: its configuration.
+            in_channels: C of the windows.
+
+        Raises:
+            RunError: the state is damaged.
+        """
+
     def import_weights(
         self, source: WeightSource, weights: Path, config: Mapping[str, Any] | None
     ) -> ImportedCodec:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from anycodec.checkpoint import RunDirectory
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
     BASECALLER_NAMES,
@@ -111,6 +112,12 @@ class TorchEngine:
     def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> TorchCodec:
         """Rebuild a codec; see `anycodec.engine.Engine.load`."""
         return TorchCodec(_load(spec, in_channels, weights), choose_device(device))
+
+    def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
+        """Let another engine continue a run; see `anycodec.engine.Engine.hand_over`."""
+        from anycodec.torch.training.handover import hand_over
+
+        hand_over(run, spec, in_channels)
 
     def import_weights(
         self, source: WeightSource, weights: Path, config: Mapping[str, Any] | None

@@ -46,7 +46,10 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
 def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> TrainingResult:
     """Train a codec into a run directory; see `run`."""
     _check_folder(run, spec, resume)
+    engine = get_engine(spec.engine)  # what is missing shows before data is read
     data = open_data(spec)
+    if resume:
+        _change_engine(run, spec)
     run.create(spec)
     run.update_manifest(**_provenance(spec, data))
     _announce(run, spec, data, quiet)
@@ -61,7 +64,7 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     )
     with _logging_to(run.log), closing(data.train):
         with _no_run_of_a_mistake(run, resume):
-            result = get_engine(spec.engine).train(job)
+            result = engine.train(job)
         finish(run, spec, data)
         run.update_manifest(training=_summary(result, spec.train.best.metric))
         for metric in spec.train.keep_best:
@@ -80,6 +83,13 @@ def _no_run_of_a_mistake(run: RunDirectory, resume: bool) -> Iterator[None]:
         if not resume:
             run.config.unlink()
         raise
+
+
+def _change_engine(run: RunDirectory, spec: RunSpec) -> None:
+    """Let another engine continue what one began."""
+    before = run.spec() if run.config.is_file() else spec
+    if before.engine not in (spec.engine, "jax"):  # what jax resumes from is what every engine reads
+        get_engine(before.engine).hand_over(run, before, int(run.read_manifest()["in_channels"]))
 
 
 def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
@@ -143,6 +153,7 @@ def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
 def _differences(old: RunSpec, new: RunSpec) -> list[str]:
     before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     free = tuple(f"{part}.{key}" for part, keys in _FREE_ON_RESUME.items() for key in keys)
+    free += ("engine",)
     return [
         f"{key} was {before.get(key)}, now {after.get(key)}"
         for key in sorted(before.keys() | after.keys())

@@ -30,15 +30,17 @@ from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
+from anycodec.torch.training.handover import resumable_state
 from anycodec.torch.training.layout import lay_out
 from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.pictures import PictureFigures
-from anycodec.torch.training.state import load_state, progress_of, save_state
+from anycodec.torch.training.state import progress_of, save_state
 from anycodec.torch.training.validate import validate
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.progress import ProgressBar
 from anycodec.training.standing import Progress
 from anycodec.training.stop import StopRequest, Terminated
+from anycodec.training.trackers import require_wandb_key
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -59,7 +61,7 @@ def train(job: TrainingJob) -> TrainingResult:
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
         codec = make_codec(spec.codec, job.in_channels)
-    resumed = load_state(job.run) if job.resume else None
+    resumed = resumable_state(job, codec, device) if job.resume else None
     progress = Progress()
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
@@ -185,13 +187,8 @@ def _wandb(spec: RunSpec, folder: Path) -> Logger:
 
     wandb = spec.train.wandb
     assert wandb is not None
+    require_wandb_key(wandb)
     offline = wandb.mode == "offline"
-    if not offline and not os.environ.get("WANDB_API_KEY"):
-        raise UserError(
-            "Weights & Biases has no key",
-            where="train.wandb",
-            how="export WANDB_API_KEY=..., or set train.wandb.mode=offline",
-        )
     try:
         return WandbLogger(name=spec.name, project=wandb.project, save_dir=str(folder), offline=offline)
     except ModuleNotFoundError as error:
