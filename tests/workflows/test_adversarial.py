@@ -106,7 +106,10 @@ def state_of(run: Path) -> dict[str, Any]:
             ["adversarial.discriminator.layers=6"],
             r"adversarial.discriminator.layers`: [\s\S]*at least 192 along T, they have 96",
         ),
-        (["engine=jax"], r"adversarial`: the engine jax has no"),
+        (
+            ["engine=jax", "adversarial.discriminator.norm=actnorm"],
+            r"adversarial.discriminator.norm`: [\s\S]*the engine jax has no norm actnorm",
+        ),
         (["adversarial.objective=hing"], "did you mean `hinge`"),
     ],
 )

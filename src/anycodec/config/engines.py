@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec, SimVqganSpec
+from anycodec.config.discriminator import DiscriminatorSpec
 from anycodec.config.loss import LossSpec
 from anycodec.config.losses.base import Misfit
 from anycodec.config.quantizers.residual import ResidualSpec
@@ -14,19 +16,22 @@ from anycodec.config.train import TrainSpec
 JAX: Mapping[str, tuple[str, ...]] = {
     "codec": ("simvqgan",),
     "quantizer": ("ema", "fsq", "none", "residual", "simvq", "vq"),
-    "loss": ("gradient", "huber", "l1", "log_cosh", "mse", "spectral", "stft"),
+    "loss": ("gradient", "huber", "l1", "log_cosh", "mse", "stft"),
     "discriminator": ("patchgan", "res_patchgan"),
 }
 """Types of each kind of part."""
 
 
-def jax_misfits(
+def engine_misfits(
+    engine: Literal["torch", "jax"],
     codec: CodecSpec,
     losses: Mapping[str, LossSpec],
     adversarial: AdversarialSpec | None,
     train: TrainSpec,
 ) -> Iterator[Misfit]:
-    """What the engine jax lacks of a configuration; `setting` is the whole key."""
+    """What an engine lacks of a configuration; `setting` is the whole key."""
+    if engine == "torch":
+        return
     asked: list[tuple[str, str, str]] = [("codec", codec.type, "codec.type")]
     if isinstance(codec, SimVqganSpec):
         asked += [("quantizer", name, key) for name, key in _quantizers(codec)]
@@ -40,8 +45,30 @@ def jax_misfits(
                 f"the engine jax has no {kind} {name}",
                 f"use one of {', '.join(JAX[kind])}, or engine=torch",
             )
+    if adversarial:
+        yield from _discriminator_misfits(adversarial.discriminator)
+    if train.init_from is not None:
+        yield Misfit(
+            "train.init_from",
+            "the engine jax starts from new weights",
+            "start with engine=torch; --resume engine=jax can go on",
+        )
     if train.precision == "fp16":
         yield Misfit("train.precision", "the engine jax has no fp16", "use bf16 or fp32, or engine=torch")
+
+
+def _discriminator_misfits(spec: DiscriminatorSpec) -> Iterator[Misfit]:
+    key = "adversarial.discriminator"
+    if spec.spectral_norm:
+        yield Misfit(
+            f"{key}.spectral_norm", "the engine jax has no spectral norm", "set it to false, or engine=torch"
+        )
+    if spec.norm == "actnorm":
+        yield Misfit(
+            f"{key}.norm",
+            "the engine jax has no norm actnorm",
+            "use group, instance, batch or none, or engine=torch",
+        )
 
 
 def _quantizers(codec: SimVqganSpec) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.base import Spec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, TableSource, VideoSource
+from anycodec.config.engines import engine_misfits
 from anycodec.config.loss import LossSpec, LossWindow, MseSpec
 from anycodec.config.train import TrainSpec
 from anycodec.errors import UserError
@@ -143,12 +144,8 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
             mistake(f"losses.{name}.{misfit.setting}", misfit.what, misfit.how)
     for misfit in spec.train.misfits(window, len(codec.codebook_sizes)):
         mistake(f"train.{misfit.setting}", misfit.what, misfit.how)
-    if spec.adversarial and spec.engine != "torch":
-        mistake(
-            "adversarial",
-            f"the engine {spec.engine} has no adversarial training",
-            "use engine=torch, or adversarial=null",
-        )
+    for misfit in engine_misfits(spec.engine, codec, spec.losses, spec.adversarial, spec.train):
+        mistake(misfit.setting, misfit.what, misfit.how)
     for misfit in spec.adversarial.misfits(window, spec.train.steps) if spec.adversarial else ():
         mistake(f"adversarial.{misfit.setting}", misfit.what, misfit.how)
     if isinstance(data, ArraySource | TableSource) or not is_1d:
