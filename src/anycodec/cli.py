@@ -104,6 +104,10 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/NAME")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="train.init_from=RUN: start from its weights.", show_default=False),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="train.steps=N")] = None,
     val_every: Annotated[int | None, typer.Option(help="train.val_every=N")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -111,7 +115,7 @@ def train(
     """Train a codec."""
     from anycodec.workflows import train as workflow
 
-    short = {"train.steps": steps, "train.val_every": val_every}
+    short = {"train.init_from": init, "train.steps": steps, "train.val_every": val_every}
     settings = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     return workflow.run(config=config, overrides=settings, out=out, resume=resume, quiet=quiet)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import DataSpec
 from anycodec.config.run import RunSpec
@@ -159,6 +160,19 @@ ExportTarget = Literal["diffusers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedDiscriminator:
+    """A published discriminator in our terms.
+
+    Attributes:
+        spec: how a training goes on with it.
+        tensors: its whole state, as `discriminator.safetensors` stores it.
+    """
+
+    spec: AdversarialSpec
+    tensors: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedCodec:
     """A published codec in our terms.
 
@@ -168,6 +182,7 @@ class ImportedCodec:
         tensors: the whole state of the codec, as `weights.safetensors` stores it.
         data: the kind of data, normalizer and window that it was trained on; no root.
         note: what a user should know, "" where nothing.
+        discriminator: the one that it was trained against, None where it is not there.
     """
 
     spec: CodecSpec
@@ -175,6 +190,7 @@ class ImportedCodec:
     tensors: Mapping[str, NDArray[Any]]
     data: DataSpec
     note: str = ""
+    discriminator: ImportedDiscriminator | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -71,6 +72,9 @@ class WandbSpec(Spec):
 class TrainSpec(Spec):
     """The training loop."""
 
+    init_from: Path | None = Field(
+        None, description="run of the same codec whose weights the training starts from; null = new ones"
+    )
     steps: int = Field(2000, ge=1, description="optimizer steps")
     batch_size: int = Field(16, ge=1, description="windows (or clips) a step")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are summed a step")

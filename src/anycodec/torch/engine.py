@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from anycodec.checkpoint import RunDirectory
@@ -31,12 +29,12 @@ from anycodec.engine import (
     WindowCoder,
     Windows,
 )
-from anycodec.errors import RunError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.codecs.streaming import StreamingCodec
 from anycodec.torch.device import choose_device, coding_memory
 from anycodec.torch.stream import TorchStream
+from anycodec.torch.weights import load_weights
 from anycodec.types import Tokens
 
 _CHUNK_VALUES = 2**17
@@ -160,25 +158,7 @@ class TorchEngine:
 
 def _load(spec: RunSpec, in_channels: int, weights: Path) -> Codec:
     codec = make_codec(spec.codec, in_channels)
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"damaged weights: {error}", where=str(weights)) from error
-    expected = {name: value.shape for name, value in codec.state_dict().items()}
-    problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
-    problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
-    problems += [
-        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    if problems:
-        raise RunError(
-            "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:8]),
-            where=str(weights),
-            how="use the config.yaml and weights.safetensors of one run",
-        )
-    codec.load_state_dict(tensors)
+    load_weights(codec, weights)
     return codec
 
 

@@ -26,7 +26,7 @@ from anycodec.config.data import (
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.config.source import read_file
-from anycodec.engine import ImportedCodec, WeightSource, get_engine
+from anycodec.engine import ImportedCodec, ImportedDiscriminator, WeightSource, get_engine
 from anycodec.errors import RunError, UserError, WeightsError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.provenance import provenance
@@ -74,7 +74,13 @@ def run(
     file, settings_file = _files(source, weights, config)
     settings = read_file(settings_file)[0].plain() if settings_file else None
     imported = get_engine("torch").import_weights(source, file, settings)
-    spec = RunSpec(name=source, data=_for_kind(imported.data, data), codec=imported.spec)
+    rival = imported.discriminator
+    spec = RunSpec(
+        name=source,
+        data=_for_kind(imported.data, data),
+        codec=imported.spec,
+        adversarial=rival.spec if rival else None,
+    )
     with atomic_folder(target.path) as folder:
         _write(RunDirectory(folder), spec, imported, overrides, _origin(source, file))
     console.print(
@@ -159,6 +165,7 @@ def _write(
     spec = load_spec(run.config, overrides, check_paths=any(s.startswith("data.root=") for s in overrides))
     run.create(spec)
     write_arrays(run.weights, imported.tensors)
+    _write_discriminator(run, spec, imported.discriminator)
     codec = get_engine(spec.engine).load(spec, imported.in_channels, run.weights, "cpu")
     sizes = codec.codebook_sizes
     run.write_statistics({f"token_counts.{i}": np.ones(size, np.int64) for i, size in enumerate(sizes)})
@@ -170,6 +177,23 @@ def _write(
             "codebook_sizes": list(sizes),
         }
     )
+
+
+def _write_discriminator(run: RunDirectory, spec: RunSpec, found: ImportedDiscriminator | None) -> None:
+    """Store a discriminator unless the user's settings leave it out.
+
+    Raises:
+        UserError: they want another architecture.
+    """
+    if found is None or spec.adversarial is None:
+        return
+    if spec.adversarial.discriminator != found.spec.discriminator:
+        raise UserError(
+            "the imported discriminator has another architecture",
+            where="adversarial.discriminator",
+            how="leave its settings as they are, or import without it: adversarial=null",
+        )
+    write_arrays(run.discriminator, found.tensors)
 
 
 def _origin(source: WeightSource, file: Path) -> dict[str, str]:

@@ -13,10 +13,12 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
-from anycodec.engine import TrainingJob, TrainingResult, get_engine
+from anycodec.engine import StartingWeights, TrainingJob, TrainingResult, get_engine
 from anycodec.errors import ConfigError, RunError, WeightsError
 from anycodec.workflows.console import out as console
+from anycodec.workflows.differences import differences
 from anycodec.workflows.provenance import provenance
+from anycodec.workflows.starting import origin, starting_weights
 from anycodec.workflows.statistics import token_statistics
 
 # what may change when a run is continued: how long and how it is watched, not what it learns
@@ -48,11 +50,14 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     _check_folder(run, spec, resume)
     engine = get_engine(spec.engine)  # what is missing shows before data is read
     data = open_data(spec)
+    start = starting_weights(spec, data.in_channels, resume=resume)
     if resume:
         _change_engine(run, spec)
     run.create(spec)
     run.update_manifest(**_provenance(spec, data))
-    _announce(run, spec, data, quiet)
+    if not resume and start is not None and spec.train.init_from is not None:
+        run.update_manifest(init_from=origin(spec.train.init_from, start))
+    _announce(run, spec, data, start, quiet)
     job = TrainingJob(
         spec=spec,
         in_channels=data.in_channels,
@@ -61,6 +66,7 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         val=data.val,
         resume=resume,
         quiet=quiet,
+        start=start,
     )
     with _logging_to(run.log), closing(data.train):
         with _no_run_of_a_mistake(run, resume):
@@ -133,7 +139,7 @@ def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
             raise RunError(
                 f"the run holds {_NOT_TRAINED_HERE[kind]}, and training would write over them",
                 where=str(run.path),
-                how="choose another folder with --out",
+                how=f"fine-tune them in another folder: --out FOLDER --init {shlex.quote(str(run.path))}",
             )
     if not resume:
         raise RunError(
@@ -151,24 +157,14 @@ def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
 
 
 def _differences(old: RunSpec, new: RunSpec) -> list[str]:
-    before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     free = tuple(f"{part}.{key}" for part, keys in _FREE_ON_RESUME.items() for key in keys)
     free += ("engine",)
+    changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
     return [
-        f"{key} was {before.get(key)}, now {after.get(key)}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not key.startswith(free)
+        f"{key} was {before}, now {after}"
+        for key, (before, after) in changed.items()
+        if not key.startswith(free)
     ]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
@@ -193,7 +189,9 @@ def _summary(result: TrainingResult, metric: str) -> dict[str, Any]:
     }
 
 
-def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool) -> None:
+def _announce(
+    run: RunDirectory, spec: RunSpec, data: PreparedData, start: StartingWeights | None, quiet: bool
+) -> None:
     if quiet:
         return
     console.print(
@@ -202,6 +200,10 @@ def _announce(run: RunDirectory, spec: RunSpec, data: PreparedData, quiet: bool)
     console.print(
         "data: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in data.counts.items())
     )
+    if start is not None:
+        console.print(f"codec from {start.codec}", markup=False)
+        if spec.adversarial:
+            console.print(f"discriminator: {start.discriminator or 'a new one'}", markup=False)
     for skipped in data.skipped[:5]:
         console.print(f"  left out: {skipped.path}: {skipped.reason}", style="yellow")
     if len(data.skipped) > 5:

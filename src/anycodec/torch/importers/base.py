@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from anycodec.engine import ImportedCodec
 from anycodec.errors import WeightsError
-from anycodec.torch.codecs import Codec
 
 Tensors = Mapping[str, Tensor]
 Config = Mapping[str, Any]
@@ -50,27 +49,27 @@ class Importer(ABC):
 
 
 def adopt(
-    codec: Codec, tensors: Tensors, names: Mapping[str, str], *, unused: Sequence[str] = ()
+    network: nn.Module, tensors: Tensors, names: Mapping[str, str], *, unused: Sequence[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """The whole state of `codec` with published tensors in place of its own.
+    """The whole state of `network` with published tensors in place of its own.
 
     Each published tensor is used once or listed as unknown, each parameter is found or listed as missing.
-    Buffers that `names` leaves out (counters of training) keep the values of `codec`.
+    Buffers that `names` leaves out (counters of training) keep the values of `network`.
 
     Args:
-        codec: a fresh codec of the derived spec.
+        network: a fresh codec or discriminator of the derived spec.
         tensors: the published state. Layouts that differ (a transposed codebook) are mended before.
         names: our module or tensor -> theirs; the longest name that fits counts.
         unused: published modules or tensors that no codec needs (losses, discriminators).
 
     Returns:
-        Our names -> arrays in the shapes and types of `codec`.
+        Our names -> arrays in the shapes and types of `network`.
 
     Raises:
         WeightsError: lists every name that is missing, unknown or of another shape.
     """
-    own = codec.state_dict()
-    parameters = {name for name, _ in codec.named_parameters()}
+    own = network.state_dict()
+    parameters = {name for name, _ in network.named_parameters()}
     theirs = {name: found for name in own if (found := translated(name, names)) is not None}
     untold = sorted(parameters - theirs.keys())
     if untold:

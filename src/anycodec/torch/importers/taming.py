@@ -6,7 +6,8 @@ from typing import Any
 
 from anycodec.config.codec import VqganSpec
 from anycodec.config.codecs.autoencoder2d import Autoencoder2dSpec
-from anycodec.engine import ImportedCodec
+from anycodec.engine import ImportedCodec, ImportedDiscriminator
+from anycodec.errors import WeightsError
 from anycodec.torch.codecs.vqgan import Vqgan
 from anycodec.torch.importers.autoencoder2d import (
     VQ_NAMES,
@@ -26,6 +27,7 @@ from anycodec.torch.importers.base import (
     refuse_contradictions,
     section,
 )
+from anycodec.torch.importers.patchgan import patchgan
 
 
 def _layer(place: Place) -> str:
@@ -51,7 +53,7 @@ NAMING = Naming(
 
 
 class Taming(Importer):
-    """`encoder`, `decoder`, `quant_conv`, `quantize`, `post_quant_conv`; `loss` belongs to training."""
+    """`encoder`, `decoder`, `quant_conv`, `quantize`, `post_quant_conv`; of `loss` the discriminator."""
 
     def codec_tensors(self, tensors: Tensors, config: Config | None) -> ImportedCodec:
         spec = VqganSpec(quantizer=vq(tensors), **sizes(tensors, NAMING))
@@ -61,14 +63,30 @@ class Taming(Importer):
         check_ldm_config(parameters, spec, in_channels, double_z=False)
         codec = Vqgan(spec, in_channels)
         state = adopt(codec, tensors, layer_names(codec, NAMING) | VQ_NAMES, unused=("loss",))
-        has_loss = any(name.startswith("loss.") for name in tensors)
+        discriminator, note = _of_training(tensors, in_channels, config)
         return ImportedCodec(
             spec=spec,
             in_channels=in_channels,
             tensors=state,
             data=pictures(spec, in_channels, section(parameters, "ddconfig").get("resolution")),
-            note="without the discriminator and the perceptual loss (`loss.*`)" if has_loss else "",
+            note=note,
+            discriminator=discriminator,
         )
+
+
+def _of_training(
+    tensors: Tensors, in_channels: int, config: Config | None
+) -> tuple[ImportedDiscriminator | None, str]:
+    """The discriminator, and what a user should know of the rest of `loss`."""
+    if not any(name.startswith("loss.") for name in tensors):
+        return None, ""
+    try:
+        discriminator = patchgan(tensors, in_channels, config)
+    except WeightsError as error:
+        return None, f"without `loss.*`, whose discriminator is not taming's: {error.what}"
+    if discriminator is None:
+        return None, "without the perceptual loss (`loss.*`)"
+    return discriminator, "with its discriminator, without the perceptual loss (`loss.*`)"
 
 
 def check_ldm_config(

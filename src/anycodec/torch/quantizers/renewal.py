@@ -61,6 +61,10 @@ class RenewedCodes(Quantizer):
         self._place_kmeans(points, a_step=len(points))
         self.steps += 1
 
+    def settle(self) -> None:
+        """Take the codes as trained: they neither wait nor start from k-means."""
+        self.steps.clamp_(min=self.spec.kmeans_after + 1)
+
     def _place_kmeans(self, latents: Tensor, a_step: int) -> None:
         """Codes from k-means of `latents`, as if `a_step` latents a step had been seen so far."""
         codes, share = kmeans(

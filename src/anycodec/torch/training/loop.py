@@ -20,12 +20,13 @@ from torch import Tensor
 from anycodec.checkpoint import write_arrays
 from anycodec.config.run import RunSpec
 from anycodec.config.train import TrainSpec
-from anycodec.engine import TrainingJob, TrainingResult
+from anycodec.engine import StartingWeights, TrainingJob, TrainingResult
 from anycodec.errors import ConfigError, MissingExtra, UserError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Codec
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.losses import make_losses
+from anycodec.torch.quantizers.renewal import RenewedCodes
 from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
@@ -36,6 +37,7 @@ from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.pictures import PictureFigures
 from anycodec.torch.training.state import progress_of, save_state
 from anycodec.torch.training.validate import validate
+from anycodec.torch.weights import load_weights
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.progress import ProgressBar
 from anycodec.training.standing import Progress
@@ -51,7 +53,7 @@ def train(job: TrainingJob) -> TrainingResult:
     Raises:
         ConfigError: a precision that the device lacks.
         ResourceError: the batch does not fit in memory.
-        RunError: a term became NaN, or the resumable state is damaged.
+        RunError: a term became NaN, the resumable state is damaged, or starting weights don't fit.
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
     """
     spec, train_spec = job.spec, job.spec.train
@@ -67,6 +69,8 @@ def train(job: TrainingJob) -> TrainingResult:
         codec.load_state_dict(resumed["codec"])
         progress = progress_of(resumed)
     module = _module(spec, codec, job.in_channels)
+    if resumed is None and job.start is not None:
+        _start(module, job.start)
     if device.type == "cpu":
         lay_out(module)
     batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
@@ -87,7 +91,7 @@ def train(job: TrainingJob) -> TrainingResult:
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
         with stop, _quiet_lightning(), out_of_memory(where, how), closing(job.train):
-            if resumed is None:
+            if resumed is None and job.start is None:
                 codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
             trainer.fit(module, batches)
         if isinstance(module, AdversarialTraining):
@@ -112,6 +116,16 @@ def _module(spec: RunSpec, codec: Codec, channels: int) -> CodecTraining:
     with out_of_memory("adversarial.discriminator", "lower the discriminator's widths"):
         adversary = Adversary(spec.adversarial, channels, len(spec.codec.axes), spec.seed)
     return AdversarialTraining(codec, losses, weights, spec.train, adversary)
+
+
+def _start(module: CodecTraining, weights: StartingWeights) -> None:
+    """Give the networks weights that were trained before."""
+    load_weights(module.codec, weights.codec)
+    for quantizer in module.codec.modules():
+        if isinstance(quantizer, RenewedCodes):
+            quantizer.settle()
+    if weights.discriminator is not None and isinstance(module, AdversarialTraining):
+        load_weights(module.adversary.discriminator, weights.discriminator)
 
 
 def _validation(job: TrainingJob) -> list[Tensor]:
