@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 from safetensors import SafetensorError, safe_open
 
-from anycodec.bitstream.container import AczReader, Bound, Totals
+from anycodec.bitstream.container import AczReader, Totals
 from anycodec.bitstream.frame import MAGIC
-from anycodec.bitstream.restoration import PATHS, path_of
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.errors import DataError, RunError
@@ -27,7 +26,6 @@ from anycodec.types import SignalInfo
 from anycodec.workflows.console import out as console
 
 _SIGNALS_SHOWN = 12
-_PATHS_SHOWN = 24
 _LONGEST_TEXT = 200
 Rows = Iterable[tuple[str, object]]
 
@@ -62,15 +60,13 @@ def _starts_with_magic(path: Path) -> bool:
 def _show_acz(path: Path) -> None:
     with AczReader(path) as reader:
         header, totals, sizes, size = reader.header, reader.totals, reader.sizes(), reader.size
-        version = reader.version
         first = next((info for info, _ in reader.records()), None)
-        paths = list(islice(_paths(reader), _PATHS_SHOWN + 1))
         reader.verify()
     codec = header.codec
     _print_rows(
         path.name,
         [
-            ("file", f"{size:,} bytes, version {version}, written by {header.program}; all checksums are right"),
+            ("file", f"{size:,} bytes, written by {header.program}; all checksums are right"),
             ("original", f"{header.source_name} ({header.file.format})"),
             (
                 "codec",
@@ -81,29 +77,11 @@ def _show_acz(path: Path) -> None:
             ("codebooks", _sizes_text(header.codebook_sizes)),
             ("window", _settings(header.source.get("window"))),
             ("normalizer", _settings(header.source.get("normalizer"))),
-            *_bound_rows(header.bound, totals, paths),
             *_content_rows(totals, first),
             *_rate_rows(size, totals, header.codebook_sizes),
         ],
     )
     console.print(_sizes_table(sizes, totals), soft_wrap=False)
-
-
-def _paths(reader: AczReader) -> Iterator[str]:
-    """The path by which each segment is restored."""
-    return (PATHS[path_of(one.restoration)] for _, one in reader.records() if one.restoration)
-
-
-def _bound_rows(bound: Bound | None, totals: Totals, paths: Sequence[str]) -> Rows:
-    """What the file promises, and by which paths its segments keep it."""
-    if bound is None:
-        yield "mode", "tokens, no bound of the error"
-        return
-    of = "" if bound.unit == "native" else " of the range of a channel in each segment"
-    yield "mode", "lossless" if bound.lossless else f"max. error {bound.max_error:g} ({bound.unit}{of})"
-    yield "paths", f"{totals.plain:,} segments plain, {totals.codec:,} by the codec, {totals.raw:,} raw"
-    more = " ..." if len(paths) > _PATHS_SHOWN else ""
-    yield "segments", " ".join(paths[:_PATHS_SHOWN]) + more
 
 
 def _content_rows(totals: Totals, first: SignalInfo | None) -> Rows:
