@@ -276,7 +276,8 @@ class Engine(Protocol):
         """
 
 
-_ENGINES = {"torch": "anycodec.torch.engine", "jax": "anycodec.jax.engine"}
+ENGINES = {"torch": "anycodec.torch.engine", "jax": "anycodec.jax.engine"}
+"""Modules by the name of their engine."""
 
 
 def get_engine(name: str) -> Engine:
@@ -286,7 +287,7 @@ def get_engine(name: str) -> Engine:
         MissingExtra: its framework is not installed.
     """
     try:
-        module = importlib.import_module(_ENGINES[name])
+        module = importlib.import_module(ENGINES[name])
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the {name} engine", name) from error
     factory: Callable[[], Engine] = module.create

@@ -6,6 +6,7 @@ Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from anycodec.config.run import RunSpec
 from anycodec.data.channels import codec_values, native_values
 from anycodec.data.normalize import Normalizer, Segment, make_normalizer
 from anycodec.data.window import Windower
-from anycodec.engine import CodecRuntime, WindowCoder, Windows, get_engine
+from anycodec.engine import ENGINES, CodecRuntime, Engine, WindowCoder, Windows, get_engine
 from anycodec.errors import DataError, UserError
 from anycodec.types import Affine, Signal, SignalInfo, Tokens
 from anycodec.workflows.statistics import token_coder
@@ -58,6 +59,25 @@ class Prepared:
     affine: Affine
 
 
+ENGINE_VARIABLE = "ANYCODEC_ENGINE"
+"""Environment variable that names the engine which loads runs, whichever trained them."""
+
+
+def loading_engine(spec: RunSpec) -> Engine:
+    """The engine that loads a run: $ANYCODEC_ENGINE, else the one that trained it.
+
+    Raises:
+        UserError: there is no engine of that name.
+        MissingExtra: its framework is not installed.
+    """
+    name = os.environ.get(ENGINE_VARIABLE) or spec.engine
+    if name not in ENGINES:
+        raise UserError(
+            f"there is no engine {name!r}", where=ENGINE_VARIABLE, how=f"use one of {', '.join(ENGINES)}"
+        )
+    return get_engine(name)
+
+
 class Pipeline:
     """A run, ready to code signals.
 
@@ -75,7 +95,7 @@ class Pipeline:
         statistics = run.read_statistics()
         self.normalizer: Normalizer = make_normalizer(self.spec.data.normalizer, statistics)
         self.windower = Windower(self.spec.data, self.spec.codec.axes)
-        engine = get_engine(self.spec.engine)
+        engine = loading_engine(self.spec)
         self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
         levels = len(self.codec.codebook_sizes)
         self._coder = token_coder(statistics, levels) if levels else None
