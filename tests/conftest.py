@@ -3,6 +3,9 @@ from pathlib import Path
 
 # before NumPy and torch load: tests run in parallel, one thread each
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# before JAX loads: tiny networks are compiled more often than they run
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("NPROC", "1")
 
 import hypothesis
 import matplotlib as mpl

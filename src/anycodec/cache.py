@@ -1,4 +1,4 @@
-"""Where published weights are kept on this machine once they were converted, for all runs."""
+"""What is kept on this machine for all runs: converted published weights, compiled programs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from anycodec.errors import WeightsError
 
 VARIABLE = "ANYCODEC_CACHE"
 """Environment variable that names the folder."""
+XLA_VARIABLE = "XLA_CACHE_DIR"
+"""Environment variable that names the folder of compiled programs."""
 
 
 def cache_folder() -> Path:
@@ -24,6 +26,12 @@ def _platform_caches() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def compiled_programs() -> Path:
+    """Where JAX keeps compiled programs: `$XLA_CACHE_DIR`, or `xla` in the cache; it need not be there."""
+    chosen = os.environ.get(XLA_VARIABLE)
+    return Path(chosen).expanduser() if chosen else cache_folder() / "xla"
 
 
 def weights_path(name: str) -> Path:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from anycodec.workflows import doctor
+from anycodec.workflows import doctor, probe
 from anycodec.workflows.doctor import TorchState
+from anycodec.workflows.probe import JaxState
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 ALL = dict.fromkeys(doctor.REQUIRED, "1.0")
@@ -69,13 +70,14 @@ def test_a_torch_that_fails_to_import_is_reported_not_raised(monkeypatch):
 
 def test_a_torch_that_hangs_is_reported_not_awaited(monkeypatch):
     monkeypatch.setattr(doctor, "TORCH_PROBE", "import time; time.sleep(60)")
-    monkeypatch.setattr(doctor, "TORCH_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "SECONDS", 0.2)
     assert "no answer" in doctor.probe_torch().failure
 
 
 def test_a_missing_required_part_exits_1_and_says_how_to_get_it(monkeypatch, capsys):
     found = doctor.installed(doctor.REQUIRED)
     monkeypatch.setattr(doctor, "probe_torch", TorchState)
+    monkeypatch.setattr(doctor, "probe_jax", JaxState)
     monkeypatch.setattr(
         doctor, "installed", lambda _: {k: v for k, v in found.items() if k != "constriction"}
     )
@@ -93,3 +95,26 @@ def test_this_environment_works_and_secrets_stay_secret(monkeypatch, capsys):
     assert "s3cr3t-key" not in printed
     for name in doctor.REQUIRED:
         assert re.search(rf"{re.escape(name)}\s+\d", printed), name
+
+
+def test_jax_is_shown_with_its_parts_devices_and_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_CACHE_DIR", str(tmp_path))
+    state = JaxState(devices=("cpu cpu",))
+    shown = dict(probe.jax_rows({"jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8"}, state))
+    assert shown["engine jax"] == "jax 0.10.2, flax 0.12.8, optax 0.2.8, orbax-checkpoint missing"
+    assert shown["JAX devices"] == "cpu cpu"
+    assert str(tmp_path) in shown["compiled programs"]
+
+
+@pytest.mark.parametrize(
+    ("state", "gpus", "words"),
+    [
+        (JaxState(failure="ImportError: jaxlib"), (), "can't be imported: ImportError: jaxlib"),
+        (JaxState(devices=("cpu cpu",)), ("GPU 0: T4",), "computes on the CPU"),
+        (JaxState(devices=("gpu NVIDIA T4",)), ("GPU 0: T4",), None),
+        (JaxState(devices=("cpu cpu",)), (), None),
+    ],
+)
+def test_problems_of_jax(state, gpus, words):
+    found = probe.jax_problem(state, gpus)
+    assert (found is None) if words is None else words in found[0]

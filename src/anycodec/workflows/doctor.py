@@ -6,12 +6,10 @@ down; torch, which must be asked about devices, answers from a process of its ow
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,6 +19,7 @@ from rich.table import Table
 
 from anycodec import __version__
 from anycodec.workflows.console import out as console
+from anycodec.workflows.probe import JaxState, NoAnswer, ask, jax_problem, jax_rows, probe_jax
 
 REQUIRED = (
     "torch", "pytorch-lightning", "pydantic", "typer", "rich", "PyYAML", "numpy", "scipy", "pandas",
@@ -64,7 +63,6 @@ import json, torch
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print(json.dumps({"cuda": torch.version.cuda, "devices": names}))
 """
-TORCH_PROBE_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +98,18 @@ def run() -> int:
     )
     versions = installed(distributions)
     torch = probe_torch() if "torch" in versions else TorchState()
+    jax = probe_jax() if "jax" in versions else None
     gpus = nvidia_gpus()
     free = shutil.disk_usage(Path.cwd()).free
     problems = find_problems(versions, torch, gpus, free)
-    for table in (_versions_table(versions), _machine_table(torch, gpus, free), _extras_table(versions)):
+    of_jax = jax_problem(jax, gpus) if jax else None
+    if of_jax:
+        problems.append(Problem(*of_jax))
+    for table in (
+        _versions_table(versions),
+        _machine_table(versions, torch, jax, gpus, free),
+        _extras_table(versions),
+    ):
         console.print(table)
         console.print()
     for problem in problems:
@@ -132,17 +138,10 @@ def missing_of(extra: Extra, versions: Mapping[str, str]) -> tuple[str, ...]:
 
 def probe_torch() -> TorchState:
     """Import torch in another process and ask it for its devices."""
-    command = [sys.executable, "-c", TORCH_PROBE]
     try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=TORCH_PROBE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return TorchState(failure=f"no answer within {TORCH_PROBE_SECONDS} s")
-    if answer.returncode != 0:
-        lines = answer.stderr.strip().splitlines()
-        return TorchState(failure=lines[-1] if lines else f"exit code {answer.returncode}")
-    state = json.loads(answer.stdout.splitlines()[-1])
+        state = ask(TORCH_PROBE)
+    except NoAnswer as error:
+        return TorchState(failure=str(error))
     return TorchState(cuda=state["cuda"], devices=tuple(state["devices"]))
 
 
@@ -221,11 +220,19 @@ def _versions_table(versions: Mapping[str, str]) -> Table:
     return table
 
 
-def _machine_table(torch: TorchState, gpus: Sequence[str], free_bytes: int) -> Table:
+def _machine_table(
+    versions: Mapping[str, str],
+    torch: TorchState,
+    jax: JaxState | None,
+    gpus: Sequence[str],
+    free_bytes: int,
+) -> Table:
     table = _table("machine")
     table.add_row("CPU cores", str(_cores()))
     table.add_row("memory", _gib(_memory_bytes()))
     table.add_row("CUDA devices", ", ".join(torch.devices) or ("none that torch can use" if gpus else "none"))
+    for row in jax_rows(versions, jax) if jax else ():
+        table.add_row(*row)
     table.add_row("disk", f"{_gib(free_bytes)} free in {Path.cwd()}")
     table.add_row("WANDB_API_KEY", "set" if os.environ.get("WANDB_API_KEY") else "not set")
     return table
