@@ -81,6 +81,9 @@ class TrainSpec(Spec):
     optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec, description="AdamW")
     schedule: ScheduleSpec = Field(default_factory=CosineSchedule, description="learning rate over steps")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="compute precision (autocast)")
+    tf32: bool = Field(
+        True, description="NVIDIA GPUs multiply fp32 in 19 bits (TF32), which is several times faster"
+    )
     clip: float | None = Field(1.0, gt=0, description="largest global gradient norm; null = off")
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of the averaged weights that are evaluated and kept; null = off"

@@ -75,7 +75,7 @@ def train(job: TrainingJob) -> TrainingResult:
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
     """
     spec, train_spec = job.spec, job.spec.train
-    runtime.configure(train_spec.device, threads=train_spec.threads)
+    runtime.configure(train_spec.device, threads=train_spec.threads, tf32=train_spec.tf32)
     mesh = runtime.make_mesh(train_spec.device)
     check_batch_size(train_spec.batch_size, mesh)
     snapshot = load_snapshot(job.run) if job.resume else None

@@ -60,6 +60,7 @@ def train(job: TrainingJob) -> TrainingResult:
     device = choose_device(train_spec.device)
     _check_precision(spec, device)
     torch.set_num_threads(train_spec.threads or os.cpu_count() or 1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train_spec.tf32
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
         codec = make_codec(spec.codec, job.in_channels)
