@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.torch.quantizers import shortlist
-from anycodec.torch.quantizers.tiles import COLUMNS, GROUP, half_norms, row_tiles
+from anycodec.torch.quantizers.tiles import GROUP, half_norms, row_tiles
+
+COLUMNS = 2**12
+"""Codes of a tile; with more, tiles become narrow and their products slow."""
 
 
 @torch.no_grad()
@@ -34,17 +37,26 @@ def nearest(z: Tensor, codes: Tensor) -> Tensor:
         return index
 
 
+@torch.no_grad()
 def nearest_of_all(z: Tensor, codes: Tensor) -> Tensor:
-    """As `nearest`, by float32 products with every code."""
-    half_norm = half_norms(codes)
+    """As `nearest`, by float32 products with every code.
+
+    |c|^2 / 2 is one more channel of the product, (-c, |c|^2 / 2) . (z, 1): as a summand it would cost
+    another pass over the scores.
+    """
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
-    for tile in row_tiles(len(z), min(len(codes), COLUMNS)):
-        best = torch.full_like(z[tile, 0], torch.inf)
-        for start in range(0, len(codes), COLUMNS):
-            part = slice(start, start + COLUMNS)
-            score, code = _least(torch.addmm(half_norm[part, None], codes[part], z[tile].T, alpha=-1))
-            index[tile] = torch.where(score < best, code + start, index[tile])
-            best = torch.minimum(best, score)
+    best = torch.full_like(z[:, 0], torch.inf)
+    room, points = z.new_empty(0), z.new_empty(0)
+    for start in range(0, len(codes), COLUMNS):
+        part = codes[start : start + COLUMNS]
+        table = torch.cat([-part, half_norms(part)[:, None]], dim=1)
+        for tile in row_tiles(len(z), len(part)):
+            rows = len(z[tile])
+            points.resize_(rows, table.shape[1])
+            torch.cat([z[tile], torch.ones_like(z[tile, :1])], dim=1, out=points)
+            score, code = _least(torch.mm(table, points.T, out=room.resize_(len(table), rows)))
+            index[tile] = torch.where(score < best[tile], code + start, index[tile])
+            best[tile] = torch.minimum(best[tile], score)
     return index
 
 
@@ -83,13 +95,16 @@ def _least_few(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _least(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimum of each column of [K n] and its first place, twice as fast as `min` by groups of rows."""
+    """Minimum of each column of [K n] and its first place.
+
+    By groups of rows: `amin` is several times as fast as `min`, which tells the place.
+    """
     whole = len(scores) - len(scores) % GROUP
     if whole <= GROUP:
         score, index = scores.min(dim=0)
         return score, index
     groups = scores[:whole].view(-1, GROUP, scores.shape[1])
-    group = groups.amin(dim=1).min(dim=0).indices
+    _, group = _least(groups.amin(dim=1))
     columns = torch.arange(scores.shape[1], device=scores.device)
     score, member = groups[group, :, columns].min(dim=1)
     index = group * GROUP + member
