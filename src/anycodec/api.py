@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_numeric_dtype
 
+from anycodec.bitstream.header import Unit
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.codec import CodecSpec, SimVqganSpec
 from anycodec.config.data import ArraySource, RevinSpec, TimeSplit, Window1d
@@ -26,6 +27,7 @@ from anycodec.workflows import compress as compression
 from anycodec.workflows import decompress as decompression
 from anycodec.workflows import train as training
 from anycodec.workflows.pipeline import Coded, Pipeline
+from anycodec.workflows.within_bound import make_bound
 
 Values = NDArray[Any]
 Frame = pd.DataFrame
@@ -104,9 +106,26 @@ class Codec:
             values = restore_gaps(*flat, encoded.infinite)
         return values.reshape(encoded.shape)
 
-    def compress(self, inputs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
-        """Compress native files into `.acz`, as `anycodec compress` does; returns its exit code."""
-        return compression.run_with(self._pipeline, _paths(inputs), None if out is None else Path(out))
+    def compress(
+        self,
+        inputs: str | Path | Sequence[str | Path],
+        out: str | Path | None = None,
+        *,
+        max_error: float | None = None,
+        unit: Unit = "native",
+        lossless: bool = False,
+    ) -> int:
+        """Compress native files into `.acz`, as `anycodec compress` does; returns its exit code.
+
+        Args:
+            inputs: files or folders.
+            out: folder to write into, None = beside each file.
+            max_error: no value restored is off by more than this.
+            unit: of `max_error`: the signal's own, or the range of its values in a segment.
+            lossless: restore all values bit for bit.
+        """
+        bound = make_bound(max_error, unit, lossless=lossless)
+        return compression.run_with(self._pipeline, _paths(inputs), None if out is None else Path(out), bound)
 
     def decompress(self, files: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
         """Restore native files from `.acz`, as `anycodec decompress` does; returns its exit code."""

@@ -192,12 +192,28 @@ def compress(
     run: Run,
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Files or folders.")],
     out: BesideInput = None,
+    *,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="E",
+            help="No value restored is off by more than E: pA, level, the column's unit.",
+            show_default=False,
+        ),
+    ] = None,
+    unit: Annotated[
+        Literal["native", "relative"],
+        typer.Option(help="Unit of --max-error: the signal's, or the range of its values in a segment."),
+    ] = "native",
+    lossless: Annotated[bool, typer.Option("--lossless", help="Restore all values bit for bit.")] = False,
     device: Device = "auto",
 ) -> int | None:
     """Compress files into .acz files."""
     from anycodec.workflows import compress as workflow
+    from anycodec.workflows.within_bound import make_bound
 
-    return workflow.run(run=run, inputs=files, out=out, device=device)
+    bound = make_bound(max_error, unit, lossless=lossless)
+    return workflow.run(run=run, inputs=files, out=out, device=device, bound=bound)
 
 
 @app.command()

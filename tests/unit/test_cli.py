@@ -42,7 +42,7 @@ CALLS = {
     ),
     "compress": (
         ["r", "a", "-o", "d", "--device", "cpu"],
-        {"run": Path("r"), "inputs": [Path("a")], "out": Path("d"), "device": "cpu"},
+        {"run": Path("r"), "inputs": [Path("a")], "out": Path("d"), "device": "cpu", "bound": None},
     ),
     "decompress": (
         ["a.acz", "b.acz"],

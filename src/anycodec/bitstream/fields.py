@@ -31,6 +31,10 @@ class FieldWriter:
             value >>= 7
         self.data.append(value)
 
+    def sint(self, value: int) -> None:
+        """An integer in -2^62..2^62 - 1: 2 v for v >= 0, else -2 v - 1."""
+        self.uint(2 * value if value >= 0 else -2 * value - 1)
+
     def raw(self, data: bytes) -> None:
         """Bytes whose number the reader knows."""
         self.data += data
@@ -71,6 +75,11 @@ class FieldReader:
         if shift and byte == 0:
             raise Damaged(f"{name} has superfluous bytes")
         return value
+
+    def sint(self, most: int, name: str) -> int:
+        """An integer in -most..most; `name` says in an error what it is."""
+        number = self.uint(2 * most, name)
+        return number >> 1 if number % 2 == 0 else -(number + 1 >> 1)
 
     def raw(self, length: int) -> bytes:
         """The next `length` bytes."""

@@ -1,6 +1,6 @@
 """Values <-> whole numbers k on the grid of an error bound, a channel at a time.
 
-    decimal    value = (offset + k (2 m + 1)) / 10^d      whole numbers (d = 0) and decimal fractions
+    decimal    value = clip(offset + k (2 m + 1), lowest, highest) / 10^d   whole numbers are those of d = 0
     float      value = offset + k step, rounded to the narrowest float that holds the channel's values
 
 Both are IEEE 754 arithmetic on numbers that the file holds, so that every machine restores the same.
@@ -30,17 +30,22 @@ _DECIMAL = 0
 """Kind of a channel: 0 decimal, 1 + i the i-th of the floats."""
 _SHRINKS = (1 - 1e-9, 1 - 1e-6, 1 - 1e-3, 0.5)
 """Steps to try, in 2 E: rounding to a float can take its part of the bound."""
-_LARGEST_WHOLE = 2**62
+_LARGEST_WHOLE = 2**61
 _PROBE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Decimal:
-    """A channel of decimal fractions with at most `places` places, m = `margin` of them as the bound."""
+    """A channel of decimal fractions with at most `places` places, m = `margin` of the last as the bound.
+
+    `lowest` and `highest` are the extremes of the channel: a native type holds them, but what lies beyond?
+    """
 
     offset: int
     margin: int
     places: int
+    lowest: int = 0
+    highest: int = 0
 
     @property
     def type(self) -> type[np.int64] | type[np.float64]:
@@ -55,6 +60,8 @@ class Decimal:
     def values(self, numbers: Integers) -> NDArray[Any]:
         """The values of these k."""
         whole = self.offset + numbers * (2 * self.margin + 1)
+        if self.margin:
+            whole = np.clip(whole, self.lowest, self.highest)
         return whole if self.places == 0 else whole / 10.0**self.places
 
     def places_of(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,7 +121,7 @@ def _fit_decimal(values: NDArray[Any], bound: float, places: int, margin: int) -
         return None
     small = max(-lowest, highest) < LARGEST_GRID
     for smaller in (margin, max(0, margin - 1), margin // 2, 0):
-        grid = Decimal(0 if small else lowest, smaller, places)
+        grid = Decimal(0 if small else lowest, smaller, places, lowest, highest)
         if not small and (highest - lowest) // (2 * smaller + 1) >= LARGEST_GRID:
             return None
         if np.abs(grid.values(grid.numbers(values)) - values.astype(grid.type)).max() <= bound:
@@ -219,7 +226,10 @@ class Grid:
                 own.byte(_DECIMAL)
                 own.byte(grid.places)
                 own.uint(grid.margin)
-                own.uint(2 * grid.offset if grid.offset >= 0 else -2 * grid.offset - 1)
+                own.sint(grid.offset)
+                if grid.margin:
+                    own.sint(grid.lowest)
+                    own.uint(grid.highest - grid.lowest)
         fields.uint(len(own.data))
         write_packed(fields, bytes(own.data))
 
@@ -241,10 +251,13 @@ def _read_channel(fields: FieldReader) -> Channel:
     kind = fields.byte()
     if kind == _DECIMAL:
         places, margin = fields.byte(), fields.uint(2**39, "bound in steps")
-        number = fields.uint(2**63 - 1, "offset of a grid")
+        offset = fields.sint(_LARGEST_WHOLE, "offset of a grid")
         if places > MOST_DECIMALS:
             raise Damaged(f"{places} decimal places")
-        return Decimal(number >> 1 if number % 2 == 0 else -(number + 1 >> 1), margin, places)
+        if not margin:
+            return Decimal(offset, margin, places)
+        lowest = fields.sint(_LARGEST_WHOLE, "lowest value")
+        return Decimal(offset, margin, places, lowest, lowest + fields.uint(2 * _LARGEST_WHOLE - 1, "range"))
     if kind > len(_FLOATS):
         raise Damaged(f"unknown kind of grid {kind}")
     offset, step = struct.unpack("<dd", fields.raw(16))

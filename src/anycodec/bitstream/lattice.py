@@ -25,7 +25,7 @@ Integers = NDArray[np.int64]
 HISTORY = 20
 """Samples before the first of a lane: its margin, and the farthest neighbour of a sample."""
 SHORTEST_LANE = 512
-LANES = 256
+LANES = 1024
 _ACTIVITY = (4, 3, 2, 2, 1, 1, 1, 1)
 """Weights of the residuals at neighbours that say how large the next one will be, nearest first."""
 

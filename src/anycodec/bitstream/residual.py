@@ -59,7 +59,7 @@ def encode(
     lattice = make_lattice(axes, values.shape, lane)
     bases = _bases(values)
     for base in bases.tolist():
-        fields.uint(2 * base if base >= 0 else -2 * base - 1)
+        fields.sint(base)
     planes = _planes(lattice, bases, axes, reference)
     history = History(lattice.spread(values - bases), np.zeros(lattice.size, np.int64), planes)
     fields.byte(_LINEAR if network is None else _NETWORK)
@@ -94,7 +94,7 @@ def decode(
     if math.prod(shape) > MOST_RESTORED:
         raise Damaged(f"{math.prod(shape)} values are above the limit of {MOST_RESTORED}")
     fields = FieldReader(data)
-    bases = np.array([_signed(fields.uint(2 * LARGEST_GRID, "base")) for _ in range(shape[-1])], np.int64)
+    bases = np.array([fields.sint(LARGEST_GRID, "base") for _ in range(shape[-1])], np.int64)
     kind = fields.byte()
     lane = fields.uint(MOST_RESTORED, "length of a lane") if axes == "TC" else 1
     if kind not in (_LINEAR, _NETWORK) or (axes == "TC" and lane * 64 < min(shape[0], 4096)):
@@ -125,10 +125,6 @@ def _bases(values: Integers) -> Integers:
     middle = len(flat) // 2
     bases: Integers = np.partition(flat, middle, axis=0)[middle]
     return bases
-
-
-def _signed(number: int) -> int:
-    return number >> 1 if number % 2 == 0 else -(number + 1 >> 1)
 
 
 def _planes(

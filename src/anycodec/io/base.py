@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from numpy.typing import NDArray
 
 from anycodec.config.data import SourceSpec
 from anycodec.types import FileInfo, Signal, SignalInfo
@@ -84,6 +86,18 @@ class Format(ABC, Generic[Source]):
         Raises:
             ResourceError: the disk is full.
         """
+
+    def places(self, values: NDArray[Any], info: SignalInfo) -> NDArray[Any]:
+        """Values of the signal `info` in steps of the numbers that the file stores: not rounded."""
+        return values
+
+    def values_at(self, places: NDArray[Any], info: SignalInfo) -> NDArray[Any]:
+        """Inverse of `places` at whole numbers: exactly the values that `open` reads of them."""
+        return places
+
+    def step(self, info: SignalInfo) -> float | None:
+        """Width of such a step in the signal's unit; None where `values` are what the file stores."""
+        return None
 
     @abstractmethod
     def restored_name(self, original: str, info: FileInfo) -> str:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from anycodec.atomic import atomic_path, disk_full
 from anycodec.config.data import Pod5Source
@@ -70,8 +71,26 @@ class Pod5Format(Format[Pod5Source]):
             check_complete(written, n_reads, path)
             written.replace(temporary)
 
+    def places(self, values: NDArray[Any], info: SignalInfo) -> NDArray[Any]:
+        offset, scale = _calibration(info)
+        return values.astype(np.float64) / np.float64(np.float32(scale)) - np.float32(offset)
+
+    def values_at(self, places: NDArray[Any], info: SignalInfo) -> NDArray[Any]:
+        limits = np.iinfo(np.int16)
+        counts = np.clip(places, limits.min, limits.max).astype(np.int16)
+        return to_picoamperes(counts, *_calibration(info))
+
+    def step(self, info: SignalInfo) -> float:
+        return abs(_calibration(info)[1])
+
     def restored_name(self, original: str, info: FileInfo) -> str:
         return original
+
+
+def _calibration(info: SignalInfo) -> tuple[float, float]:
+    """Offset and scale of a read."""
+    fields = FLOATS | dict(info.meta)
+    return fields["calibration_offset"], fields["calibration_scale"]
 
 
 class Pod5Reader(Reader):

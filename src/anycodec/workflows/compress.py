@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anycodec import __version__
-from anycodec.bitstream.container import AczWriter, Header, SegmentData
+from anycodec.bitstream.container import AczWriter, Bound, Header, SegmentData
 from anycodec.engine import WindowCoder
 from anycodec.errors import DataError, UserError
 from anycodec.io.base import Reader
@@ -16,12 +16,13 @@ from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.progress import track
+from anycodec.workflows.within_bound import BoundedEncoder
 
 SUFFIX = ".acz"
 
 
-def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
-    """Compress each file; files that can't be read are named and left out.
+def run(run: Path, inputs: list[Path], out: Path | None, device: str, bound: Bound | None = None) -> int:
+    """Compress each file, every value within `bound`; files that can't be read are named and left out.
 
     Returns:
         0, or 2 where a file was left out.
@@ -31,10 +32,10 @@ def run(run: Path, inputs: list[Path], out: Path | None, device: str) -> int:
         DataError: no input holds a usable file.
         UserError: an output exists already, or the codec has no tokens.
     """
-    return run_with(Pipeline.open(run, device), inputs, out)
+    return run_with(Pipeline.open(run, device), inputs, out, bound)
 
 
-def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
+def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None, bound: Bound | None = None) -> int:
     """Compress with a loaded run; see `run`."""
     pipeline.require_tokens()
     plan, skipped = plan_outputs(pipeline, inputs, out)
@@ -42,7 +43,7 @@ def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None) -> int:
     done: list[tuple[Path, Path]] = []
     for source, target in track(plan, len(plan), "compressing"):
         try:
-            compress_file(pipeline, source, target)
+            compress_file(pipeline, source, target, bound)
         except DataError as error:
             skipped.append(Skipped(str(source), error.what))
             continue
@@ -92,8 +93,8 @@ def check_targets(plan: Sequence[tuple[Path, Path]]) -> None:
         )
 
 
-def compress_file(pipeline: Pipeline, source: Path, target: Path) -> None:
-    """Compress one native file, streaming, atomically.
+def compress_file(pipeline: Pipeline, source: Path, target: Path, bound: Bound | None = None) -> None:
+    """Compress one native file, streaming, atomically; see `within_bound` for a bound.
 
     Raises:
         DataError: unreadable, or not what the codec was trained for.
@@ -101,14 +102,19 @@ def compress_file(pipeline: Pipeline, source: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with get_format(pipeline.source.type).open(source, pipeline.source) as reader:
-        header = make_header(pipeline, reader.info)
+        header = make_header(pipeline, reader.info, bound)
         streams = Streams(pipeline)
         with AczWriter(target, header, pipeline.coder) as writer:
+            if bound is not None:
+                encoder = BoundedEncoder(pipeline, writer, reader.info, bound)
+                for signal in segments(reader, pipeline):
+                    encoder.add(signal)
+                return
             for signal in segments(reader, pipeline):
                 write_segment(writer, pipeline, signal, streams.of(signal.info))
 
 
-def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
+def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) -> Header:
     """What a reader must know before the first segment."""
     spec = pipeline.spec
     return Header(
@@ -127,6 +133,7 @@ def make_header(pipeline: Pipeline, info: FileInfo) -> Header:
             "engine": spec.engine,
         },
         codebook_sizes=pipeline.codec.codebook_sizes,
+        bound=bound,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from anycodec.bitstream.container import AczReader, Header, SegmentData
+from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.restoration import Mismatch
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import VideoSource
 from anycodec.errors import FormatError, RunError
@@ -18,6 +20,7 @@ from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
 from anycodec.workflows.pipeline import Coded, Pipeline, Streams
 from anycodec.workflows.progress import track
+from anycodec.workflows.within_bound import restored_values
 
 
 def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> int:
@@ -90,7 +93,9 @@ def target_of(path: Path, out: Path | None) -> Path:
         FormatError: not a readable `.acz` file.
     """
     with AczReader(path) as reader:
-        name = Path(_format(reader.header).restored_name(reader.header.source_name, reader.header.file)).name
+        header = reader.header
+        info = _lossless_video(header.file) if header.bound is not None else header.file
+        name = Path(_format(header).restored_name(header.source_name, info)).name
     if out is not None:
         return out / name
     return path.parent / f"{Path(name).stem}.restored{Path(name).suffix}"
@@ -107,17 +112,42 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
         reader.require_codec(pipeline.fingerprint)
         info = replace(reader.header.file, path=str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
-        _format(reader.header).write(target, _with_writer(info, pipeline), restored(reader, pipeline))
+        info = _with_writer(info, pipeline) if reader.header.bound is None else _lossless_video(info)
+        _format(reader.header).write(target, info, restored(reader, pipeline))
 
 
 def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file, decoded, in order."""
+    return _decoded(reader, pipeline) if reader.header.bound is None else _within_bound(reader, pipeline)
+
+
+def _decoded(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
+    """Segments of an open file that holds tokens alone."""
     streams = Streams(pipeline)
     for info, segment in reader.segments(pipeline.coder):
         _check_windows(reader, pipeline, info, segment)
         coded = Coded(segment.tokens, segment.affine)
         signal = pipeline.decode(coded, info, segment.start, segment.length, streams.of(info))
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
+
+
+def _within_bound(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
+    """Segments of an open file whose values were promised to be within a bound."""
+    for info, segment in reader.segments(pipeline.coder):
+        name = f"{reader.header.source_name}, signal {info.id!r} from {segment.start}"
+        if len(segment.tokens):
+            _check_windows(reader, pipeline, info, segment)
+        try:
+            values = restored_values(pipeline, info, segment, reader.models)
+        except Mismatch as error:
+            how = "decompress with --device cpu, or with the versions of the libraries that wrote it"
+            raise FormatError(str(error), where=name, how=how) from error
+        except Damaged as error:
+            raise FormatError(str(error), where=name, how="compress the original again") from error
+        yield Signal(
+            info=info, values=values, start=segment.start, mask=segment.mask,
+            attachments=segment.attachments,
+        )  # fmt: skip
 
 
 def _check_windows(reader: AczReader, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
@@ -160,6 +190,11 @@ def _run_of(path: Path) -> Path:
 
 def _format(header: Header) -> Format:  # type: ignore[type-arg]
     return get_format(header.file.format)
+
+
+def _lossless_video(info: FileInfo) -> FileInfo:
+    """Values within a bound are stored without further loss."""
+    return replace(info, meta={**info.meta, "writer": "ffv1"}) if info.format == "video" else info
 
 
 def _with_writer(info: FileInfo, pipeline: Pipeline) -> FileInfo:

@@ -23,6 +23,7 @@ from anycodec.io.formats import default_source, format_for, open_file
 from anycodec.metrics.codebook import CodebookUse
 from anycodec.metrics.rate import nominal_rate
 from anycodec.types import SignalInfo
+from anycodec.workflows.bound_rows import bound_rows
 from anycodec.workflows.console import out as console
 
 _SIGNALS_SHOWN = 12
@@ -60,13 +61,18 @@ def _starts_with_magic(path: Path) -> bool:
 def _show_acz(path: Path) -> None:
     with AczReader(path) as reader:
         header, totals, sizes, size = reader.header, reader.totals, reader.sizes(), reader.size
+        written = f"version {reader.version}, written by {reader.header.program}"
         first = next((info for info, _ in reader.records()), None)
+        promised = list(bound_rows(reader))
         reader.verify()
     codec = header.codec
     _print_rows(
         path.name,
         [
-            ("file", f"{size:,} bytes, written by {header.program}; all checksums are right"),
+            (
+                "file",
+                f"{size:,} bytes, {written}; all checksums are right",
+            ),
             ("original", f"{header.source_name} ({header.file.format})"),
             (
                 "codec",
@@ -77,6 +83,7 @@ def _show_acz(path: Path) -> None:
             ("codebooks", _sizes_text(header.codebook_sizes)),
             ("window", _settings(header.source.get("window"))),
             ("normalizer", _settings(header.source.get("normalizer"))),
+            *promised,
             *_content_rows(totals, first),
             *_rate_rows(size, totals, header.codebook_sizes),
         ],

@@ -187,10 +187,16 @@ class Pipeline:
         self, coded: Coded, info: SignalInfo, start: int, length: int, coder: WindowCoder | None = None
     ) -> Signal:
         """Tokens to a segment of the signal `info`, in its unit and native type; `coder` as in `encode`."""
+        return Signal(info=info, values=_native(self.floats(coded, info, length, coder), info), start=start)
+
+    def floats(
+        self, coded: Coded, info: SignalInfo, length: int, coder: WindowCoder | None = None
+    ) -> NDArray[np.float32]:
+        """Tokens to values of a segment of the signal `info`, in its unit, not rounded to its type."""
         shape = self.shape(info, length)
         affine = coded.affine or self._shared_statistics(info, shape)
         windows = (coder or self.stream(info)).decode(coded.tokens)
-        return self.restore(windows, shape, affine, info, start)
+        return self._to_file(self.windower.stitch(self.normalizer.invert(windows, affine), shape), info)
 
     def shape(self, info: SignalInfo, length: int) -> tuple[int, ...]:
         """Shape of the values that the codec sees for a segment of `length`."""
