@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 
@@ -22,14 +23,14 @@ class Draws(nnx.Variable[jax.Array]):
     """
 
     @classmethod
-    def of(cls, rngs: nnx.Rngs) -> Draws:
+    def of(cls, rng: np.random.Generator) -> Draws:
         """A source of its own for each module."""
-        return cls(jax.random.key_data(rngs.draws()))
+        return cls(jnp.array(rng.integers(2**32, size=2, dtype=np.uint32)))
 
     def next(self) -> jax.Array:
         """A key that is given once."""
         key: jax.Array
-        following, key = jax.random.split(jax.random.wrap_key_data(self[...]))
+        following, key = jax.random.split(jax.random.wrap_key_data(self[...], impl="threefry2x32"))
         self[...] = jax.random.key_data(following)
         return key
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 import jax.numpy as jnp
-from flax import nnx
 from jax.typing import DTypeLike
+from numpy.random import default_rng
 
 from anycodec.config.codec import CodecSpec
 from anycodec.jax.codecs.base import Codec, CodecOutput
@@ -28,7 +28,7 @@ def make_codec(spec: CodecSpec, in_channels: int, seed: int, compute_dtype: DTyp
         ConfigError: a kind of codec or quantizer, or an option, that this engine does not have.
     """
     codec = supported(__name__, Codec, spec.type, CODECS, where="codec.type")
-    return cast(Codec, codec(spec, in_channels, dtype=jnp.dtype(compute_dtype), rngs=nnx.Rngs(seed)))
+    return cast(Codec, codec(spec, in_channels, dtype=jnp.dtype(compute_dtype), rng=default_rng(seed)))
 
 
 __all__ = ["CODECS", "Codec", "CodecOutput", "make_codec"]

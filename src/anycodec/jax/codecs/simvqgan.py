@@ -14,6 +14,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.codec import SimVqganSpec
 from anycodec.jax.codecs.base import Autoencoder
@@ -27,10 +28,10 @@ class ResBlock1d(nnx.Module):
     """x + f(x), f = two of (GroupNorm, swish, conv k3 without bias); a k3 shortcut where widths differ."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, groups: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+        self, in_channels: int, out_channels: int, groups: int, *, dtype: jnp.dtype, rng: Generator
     ) -> None:
         def conv(width: int) -> Conv1d:
-            return Conv1d(width, out_channels, 3, bias=False, dtype=dtype, rngs=rngs)
+            return Conv1d(width, out_channels, 3, bias=False, dtype=dtype, rng=rng)
 
         self.norm1, self.conv1 = group_norm(in_channels, groups), conv(in_channels)
         self.norm2, self.conv2 = group_norm(out_channels, groups), conv(out_channels)
@@ -52,30 +53,30 @@ class Chain(nnx.List[nnx.Module]):
 
 
 def _res_blocks(
-    count: int, in_channels: int, out_channels: int, groups: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+    count: int, in_channels: int, out_channels: int, groups: int, *, dtype: jnp.dtype, rng: Generator
 ) -> Chain:
     widths = [in_channels] + [out_channels] * count
-    return Chain(ResBlock1d(a, b, groups, dtype=dtype, rngs=rngs) for a, b in pairwise(widths))
+    return Chain(ResBlock1d(a, b, groups, dtype=dtype, rng=rng) for a, b in pairwise(widths))
 
 
 class Encoder1d(nnx.Module):
     """[B T C] -> latents [B T/f D]."""
 
-    def __init__(self, spec: SimVqganSpec, in_channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: SimVqganSpec, in_channels: int, *, dtype: jnp.dtype, rng: Generator) -> None:
         def conv(narrow: int, wide: int, kernel: int, stride: int = 1) -> Conv1d:
-            return Conv1d(narrow, wide, kernel, stride, dtype=dtype, rngs=rngs)
+            return Conv1d(narrow, wide, kernel, stride, dtype=dtype, rng=rng)
 
         width, groups = spec.base_channels, spec.norm_groups
         kernel = 3 if spec.stem_stride == 1 else 2 * spec.stem_stride + 1
         self.conv_in = conv(in_channels, width, kernel, spec.stem_stride)
         stages: list[nnx.Module] = []
         for channels, stride in zip(spec.channels, spec.strides, strict=True):
-            blocks = _res_blocks(spec.res_blocks, width, channels, groups, dtype=dtype, rngs=rngs)
+            blocks = _res_blocks(spec.res_blocks, width, channels, groups, dtype=dtype, rng=rng)
             entering = channels if spec.res_blocks else width
             stages += [blocks, conv(entering, channels, max(3, stride), stride)]
             width = channels
         self.stages = Chain(stages)
-        self.mid = _res_blocks(spec.mid_blocks, width, width, groups, dtype=dtype, rngs=rngs)
+        self.mid = _res_blocks(spec.mid_blocks, width, width, groups, dtype=dtype, rng=rng)
         self.norm_out = group_norm(width, groups)
         self.conv_out = conv(width, spec.latent_channels, 1)
         self.quant_conv = conv(spec.latent_channels, spec.latent_channels, 1)
@@ -88,21 +89,21 @@ class Encoder1d(nnx.Module):
 class Decoder1d(nnx.Module):
     """Latents [B T/f D] -> [B T C]."""
 
-    def __init__(self, spec: SimVqganSpec, out_channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: SimVqganSpec, out_channels: int, *, dtype: jnp.dtype, rng: Generator) -> None:
         def conv(narrow: int, wide: int, kernel: int) -> Conv1d:
-            return Conv1d(narrow, wide, kernel, dtype=dtype, rngs=rngs)
+            return Conv1d(narrow, wide, kernel, dtype=dtype, rng=rng)
 
         def up(wide: int, narrow: int, factor: int) -> Upsample1d:
-            return Upsample1d(wide, narrow, factor, dtype=dtype, rngs=rngs)
+            return Upsample1d(wide, narrow, factor, dtype=dtype, rng=rng)
 
         width, groups = spec.channels[-1], spec.norm_groups
         self.post_quant_conv = conv(spec.latent_channels, spec.latent_channels, 1)
         self.conv_in = conv(spec.latent_channels, width, 3)
-        self.mid = _res_blocks(spec.mid_blocks, width, width, groups, dtype=dtype, rngs=rngs)
+        self.mid = _res_blocks(spec.mid_blocks, width, width, groups, dtype=dtype, rng=rng)
         stages: list[nnx.Module] = []
         narrower = (spec.base_channels, *spec.channels[:-1])
         for channels, stride in zip(reversed(narrower), reversed(spec.strides), strict=True):
-            blocks = _res_blocks(spec.res_blocks, channels, channels, groups, dtype=dtype, rngs=rngs)
+            blocks = _res_blocks(spec.res_blocks, channels, channels, groups, dtype=dtype, rng=rng)
             stages += [up(width, channels, stride), blocks]
             width = channels
         self.stages = Chain(stages)
@@ -122,13 +123,13 @@ class SimVqgan(Autoencoder):
 
     decoder: Decoder1d
 
-    def __init__(self, spec: SimVqganSpec, in_channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: SimVqganSpec, in_channels: int, *, dtype: jnp.dtype, rng: Generator) -> None:
         self.stride = spec.stride
-        self.encoder = Encoder1d(spec, in_channels, dtype=dtype, rngs=rngs)
-        self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels, rngs)
-        self.decoder = Decoder1d(spec, in_channels, dtype=dtype, rngs=rngs)
+        self.encoder = Encoder1d(spec, in_channels, dtype=dtype, rng=rng)
+        self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels, rng)
+        self.decoder = Decoder1d(spec, in_channels, dtype=dtype, rng=rng)
         self.patches = (
-            PatchPath(in_channels, spec.latent_channels, spec.stride[0], rngs) if spec.patch_skip else None
+            PatchPath(in_channels, spec.latent_channels, spec.stride[0], rng) if spec.patch_skip else None
         )
         if spec.patch_skip:
             _silence(self.encoder.quant_conv, self.decoder.conv_out)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+from numpy.random import Generator
 
 from anycodec.jax.layers.start import uniform
 
@@ -21,7 +22,7 @@ class Conv1d(nnx.Module):
         bias: add a bias.
         padding: zeros at either end; None = SAME.
         dtype: in which it computes.
-        rngs: of the initial parameters.
+        rng: of the initial parameters.
     """
 
     def __init__(
@@ -34,11 +35,11 @@ class Conv1d(nnx.Module):
         bias: bool = True,
         padding: int | None = None,
         dtype: jnp.dtype,
-        rngs: nnx.Rngs,
+        rng: Generator,
     ) -> None:
         fan_in = in_channels * kernel
-        self.weight = uniform(rngs, (out_channels, in_channels, kernel), fan_in)
-        self.bias = uniform(rngs, (out_channels,), fan_in) if bias else None
+        self.weight = uniform(rng, (out_channels, in_channels, kernel), fan_in)
+        self.bias = uniform(rng, (out_channels,), fan_in) if bias else None
         total = max(kernel - stride, 0)
         same = (total // 2, total - total // 2)
         self.stride, self.padding = stride, same if padding is None else (padding, padding)
@@ -62,10 +63,10 @@ class Upsample1d(nnx.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, factor: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+        self, in_channels: int, out_channels: int, factor: int, *, dtype: jnp.dtype, rng: Generator
     ) -> None:
         self.factor = factor
-        self.conv = Conv1d(in_channels, out_channels * factor, 3, dtype=dtype, rngs=rngs)
+        self.conv = Conv1d(in_channels, out_channels * factor, 3, dtype=dtype, rng=rng)
 
     def __call__(self, x_BTC: jax.Array) -> jax.Array:
         y = self.conv(x_BTC)

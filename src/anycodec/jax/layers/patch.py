@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 from flax import nnx
+from numpy.random import Generator
 
 from anycodec.jax.layers.linear import Linear
 from anycodec.jax.layers.start import orthogonal
@@ -16,12 +17,12 @@ class PatchPath(nnx.Module):
         channels: C of the windows.
         dim: D of the latents.
         stride: samples of a patch.
-        rngs: of the initial basis.
+        rng: of the initial basis.
     """
 
-    def __init__(self, channels: int, dim: int, stride: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, channels: int, dim: int, stride: int, rng: Generator) -> None:
         self.channels, self.stride = channels, stride
-        basis = orthogonal(rngs, dim, channels * stride)
+        basis = orthogonal(rng, dim, channels * stride)
         self.analysis = Linear(basis, bias=False)
         self.synthesis = Linear(nnx.Param(basis[...].T), bias=False)
 

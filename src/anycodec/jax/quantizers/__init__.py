@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.quantizer import QuantizerSpec
 from anycodec.jax.quantizers.base import Quantized, Quantizer, TokenGrids
@@ -13,14 +13,14 @@ from anycodec.jax.support import supported
 QUANTIZERS = ("ema", "fsq", "none", "residual", "simvq", "vq")
 
 
-def make_quantizer(spec: QuantizerSpec, dim: int, rngs: nnx.Rngs) -> Quantizer:
+def make_quantizer(spec: QuantizerSpec, dim: int, rng: Generator) -> Quantizer:
     """The quantizer of a spec for latents of width `dim`.
 
     Raises:
         ConfigError: a kind that this engine does not have.
     """
     quantizer = supported(__name__, Quantizer, spec.type, QUANTIZERS, where="codec.quantizer.type")
-    return cast(Quantizer, quantizer(spec, dim, rngs))
+    return cast(Quantizer, quantizer(spec, dim, rng))
 
 
 __all__ = ["QUANTIZERS", "Quantized", "Quantizer", "TokenGrids", "make_quantizer"]

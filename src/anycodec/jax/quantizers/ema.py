@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.lax import stop_gradient
+from numpy.random import Generator
 
 from anycodec.config.quantizer import EmaSpec
 from anycodec.jax.quantizers.codebook import CodebookQuantizer, Match
@@ -23,9 +23,9 @@ class Ema(CodebookQuantizer):
     spec: EmaSpec
     moved = ("codebook", "counts", "sums")
 
-    def __init__(self, spec: EmaSpec, dim: int, rngs: nnx.Rngs) -> None:
-        super().__init__(spec, dim, rngs)
-        codes = jax.random.normal(rngs.params(), (spec.codebook_size, self.space.dim))
+    def __init__(self, spec: EmaSpec, dim: int, rng: Generator) -> None:
+        super().__init__(spec, dim, rng)
+        codes = jnp.array(rng.normal(size=(spec.codebook_size, self.space.dim)), jnp.float32)
         self.codebook, self.sums = Buffer(codes), Buffer(codes)
         self.counts = Buffer(jnp.ones(spec.codebook_size))
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.lax import stop_gradient
+from numpy.random import Generator
 
 from anycodec.config.quantizer import FsqSpec
 from anycodec.jax.layers.linear import EXACT, Linear
@@ -32,12 +32,12 @@ class Fsq(Quantizer):
     Learned linear layers lead in and out where latents are wider or narrower than codes.
     """
 
-    def __init__(self, spec: FsqSpec, dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: FsqSpec, dim: int, rng: Generator) -> None:
         self.spec = spec
         same = dim == spec.code_dim
         self.project_in: Linear | None
         self.project_out: Linear | None
-        self.project_in, self.project_out = (None, None) if same else projections(dim, spec.code_dim, rngs)
+        self.project_in, self.project_out = (None, None) if same else projections(dim, spec.code_dim, rng)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

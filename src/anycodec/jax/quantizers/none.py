@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import jax
-from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.quantizer import NoneSpec
 from anycodec.jax.quantizers.base import Quantized, Quantizer, TokenGrids
@@ -12,7 +12,7 @@ from anycodec.jax.quantizers.base import Quantized, Quantizer, TokenGrids
 class Identity(Quantizer):
     """Latents as they are."""
 
-    def __init__(self, spec: NoneSpec, dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: NoneSpec, dim: int, rng: Generator) -> None:
         pass
 
     @property

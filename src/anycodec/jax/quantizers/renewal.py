@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
+from numpy.random import Generator
 
 from anycodec.config.quantizer import CodebookSpec
 from anycodec.jax.quantizers.base import Quantizer
@@ -46,12 +46,12 @@ class RenewedCodes(Quantizer):
     move to latents. All of it happens inside the compiled step.
     """
 
-    def __init__(self, spec: CodebookSpec, dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: CodebookSpec, dim: int, rng: Generator) -> None:
         self.spec = spec
-        self.space = CodeSpace(spec, dim, rngs)
+        self.space = CodeSpace(spec, dim, rng)
         self.steps = count()
         self.idle = Buffer(jnp.zeros(spec.codebook_size, jnp.int32))
-        self.draws = Draws.of(rngs)
+        self.draws = Draws.of(rng)
 
     moved: ClassVar[tuple[str, ...]]
     """Attributes that change when codes move."""

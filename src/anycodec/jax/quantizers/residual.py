@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.lax import stop_gradient
+from numpy.random import Generator
 
 from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
 from anycodec.jax.layers.linear import Linear
@@ -37,16 +38,16 @@ class Residual(Quantizer):
     In evaluation the codes of all stages can be chosen together (`beam`).
     """
 
-    def __init__(self, spec: ResidualSpec, dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ResidualSpec, dim: int, rng: Generator) -> None:
         self.spec = spec
         width = spec.quantizer.code_dim or dim
         self.project_in: Linear | None
         self.project_out: Linear | None
-        self.project_in, self.project_out = (None, None) if width == dim else projections(dim, width, rngs)
+        self.project_in, self.project_out = (None, None) if width == dim else projections(dim, width, rng)
         stage = _stage_spec(spec)
         books = 1 if spec.shared else spec.stages
-        self.books: nnx.List[Quantizer] = nnx.List([make_quantizer(stage, width, rngs) for _ in range(books)])
-        self.draws = Draws.of(rngs) if spec.dropout else None
+        self.books: nnx.List[Quantizer] = nnx.List([make_quantizer(stage, width, rng) for _ in range(books)])
+        self.draws = Draws.of(rng) if spec.dropout else None
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.quantizer import SimVqSpec
 from anycodec.jax.layers.linear import EXACT, Linear
@@ -23,12 +23,12 @@ class SimVq(LearnedCodebook):
 
     moved = ("frozen",)
 
-    def __init__(self, spec: SimVqSpec, dim: int, rngs: nnx.Rngs) -> None:
-        super().__init__(spec, dim, rngs)
+    def __init__(self, spec: SimVqSpec, dim: int, rng: Generator) -> None:
+        super().__init__(spec, dim, rng)
         width = self.space.dim
-        codes = jax.random.normal(rngs.params(), (spec.codebook_size, width))
-        self.frozen = Buffer(codes * width**-0.5)
-        self.linear = Linear(orthogonal(rngs, width, width))
+        codes = rng.normal(0, width**-0.5, (spec.codebook_size, width))
+        self.frozen = Buffer(jnp.array(codes, jnp.float32))
+        self.linear = Linear(orthogonal(rng, width, width))
 
     def table(self) -> jax.Array:
         return self.linear(self.frozen[...])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.quantizer import CodebookSpec
 from anycodec.jax.layers.linear import Linear
@@ -19,13 +20,13 @@ class CodeSpace(nnx.Module):
     arXiv 2110.04627, section 3.2). With `distance: cosine` points and codes have length one.
     """
 
-    def __init__(self, spec: CodebookSpec, dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: CodebookSpec, dim: int, rng: Generator) -> None:
         self.dim = spec.code_dim or dim
         self.cosine = spec.distance == "cosine"
         self.narrow: Linear | None
         self.widen: Linear | None
         self.narrow, self.widen = (
-            (None, None) if spec.code_dim is None else projections(dim, spec.code_dim, rngs)
+            (None, None) if spec.code_dim is None else projections(dim, spec.code_dim, rng)
         )
 
     def enter(self, z: jax.Array) -> jax.Array:
@@ -42,7 +43,7 @@ class CodeSpace(nnx.Module):
         return unit(points) if self.cosine else points
 
 
-def projections(dim: int, width: int, rngs: nnx.Rngs) -> tuple[Linear, Linear]:
+def projections(dim: int, width: int, rng: Generator) -> tuple[Linear, Linear]:
     """Layers from `dim` to `width` channels and back; both start as one orthonormal basis."""
-    basis = orthogonal(rngs, width, dim)
+    basis = orthogonal(rng, width, dim)
     return Linear(basis), Linear(nnx.Param(basis[...].T))

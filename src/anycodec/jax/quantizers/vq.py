@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from numpy.random import Generator
 
 from anycodec.config.quantizer import VqSpec
 from anycodec.jax.layers.start import uniform
@@ -17,9 +17,9 @@ class Vq(LearnedCodebook):
 
     moved = ("codebook",)
 
-    def __init__(self, spec: VqSpec, dim: int, rngs: nnx.Rngs) -> None:
-        super().__init__(spec, dim, rngs)
-        self.codebook = uniform(rngs, (spec.codebook_size, self.space.dim), spec.codebook_size**2)
+    def __init__(self, spec: VqSpec, dim: int, rng: Generator) -> None:
+        super().__init__(spec, dim, rng)
+        self.codebook = uniform(rng, (spec.codebook_size, self.space.dim), spec.codebook_size**2)
 
     def table(self) -> jax.Array:
         return self.codebook[...]

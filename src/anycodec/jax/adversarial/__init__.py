@@ -1,0 +1,1 @@
+"""What discriminator and codec minimise."""
