@@ -18,6 +18,7 @@ SCRIPTS = (
     "quantizers",
     "real_files",
     "startup",
+    "tokens",
     "train_step",
 )
 

@@ -63,12 +63,11 @@ class Header:
 
 def pack_header(header: Header) -> bytes:
     """Payload of the HEADER section."""
-    file = header.file
     text = jsons.dump(
         {
             "program": header.program,
             "source_name": header.source_name,
-            "file": {"format": file.format, "n_signals": file.n_signals, "meta": file.meta},
+            "file": file_to_json(header.file),
             "source": header.source,
             "codec": header.codec,
             "codebook_sizes": header.codebook_sizes,
@@ -91,7 +90,6 @@ def unpack_header(payload: bytes) -> Header:
     fields = FieldReader(payload)
     size = fields.uint(LARGEST_JSON, "size of the header")
     document = jsons.load(inflate(fields.rest(), size))
-    file = jsons.get(document, "file", dict)
     name = jsons.get(document, "source_name", str)
     sizes = jsons.get_extents(document, "codebook_sizes")
     if not 1 <= len(sizes) <= MOST_LEVELS or not all(2 <= size <= LARGEST_CODEBOOK for size in sizes):
@@ -102,17 +100,31 @@ def unpack_header(payload: bytes) -> Header:
     return Header(
         program=jsons.get(document, "program", str),
         source_name=name,
-        file=FileInfo(
-            path=name,
-            format=jsons.get(file, "format", str),
-            n_signals=jsons.get(file, "n_signals", int),
-            meta=jsons.get(file, "meta", dict),
-        ),
+        file=file_from_json(jsons.get(document, "file", dict), name),
         source=jsons.get(document, "source", dict),
         codec=jsons.get(document, "codec", dict),
         codebook_sizes=sizes,
         coder=coder,
         bound=_bound(document),
+    )
+
+
+def file_to_json(file: FileInfo) -> jsons.Json:
+    """A file's description as JSON, without its path."""
+    return {"format": file.format, "n_signals": file.n_signals, "meta": file.meta}
+
+
+def file_from_json(document: jsons.Json, path: str) -> FileInfo:
+    """Inverse of `file_to_json` for a file of this path.
+
+    Raises:
+        Damaged: an entry is missing or not what it should be.
+    """
+    return FileInfo(
+        path=path,
+        format=jsons.get(document, "format", str),
+        n_signals=jsons.get(document, "n_signals", int),
+        meta=jsons.get(document, "meta", dict),
     )
 
 

@@ -49,7 +49,7 @@ class SignalCoder:
             raise ValueError(f"a signal of {info.dtype} values, axes {info.axes} and shape {info.shape}")
         fields = FieldWriter()
         fields.uint(number)
-        document = _to_json(info)
+        document = signal_to_json(info)
         uuid = _uuid(info.id)
         fields.byte(_TEXT_ID if uuid is None else _UUID_ID)
         if uuid is not None:
@@ -78,7 +78,7 @@ class SignalCoder:
         text = inflate(fields.rest(), size, self._first)
         document = jsons.load(text)
         self._first = self._first or text
-        return _from_json(document if uuid is None else {**document, "id": uuid})
+        return signal_from_json(document if uuid is None else {**document, "id": uuid})
 
 
 def _uuid(text: str) -> bytes | None:
@@ -92,13 +92,19 @@ def _uuid(text: str) -> bytes | None:
     return uuid.bytes if str(uuid) == text else None
 
 
-def _to_json(info: SignalInfo) -> dict[str, Any]:
+def signal_to_json(info: SignalInfo) -> dict[str, Any]:
+    """A description as JSON, without the entries that have their usual values."""
     document: dict[str, Any] = {"id": info.id, "axes": info.axes, "shape": info.shape, "dtype": info.dtype}
     optional = {key: getattr(info, key) for key in _USUAL}
     return document | {key: value for key, value in optional.items() if value != _USUAL[key]}
 
 
-def _from_json(document: dict[str, Any]) -> SignalInfo:
+def signal_from_json(document: dict[str, Any]) -> SignalInfo:
+    """Inverse of `signal_to_json`.
+
+    Raises:
+        Damaged: an entry is missing or not what it should be.
+    """
     axes = jsons.get(document, "axes", str)
     shape = jsons.get_extents(document, "shape")
     if axes not in _AXES or len(shape) != len(axes):

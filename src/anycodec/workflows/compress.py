@@ -7,13 +7,14 @@ from pathlib import Path
 
 from anycodec import __version__
 from anycodec.bitstream.container import AczWriter, Bound, Header, SegmentData
+from anycodec.config.run import RunSpec
 from anycodec.engine import WindowCoder
 from anycodec.errors import DataError, UserError
 from anycodec.io.base import Reader
-from anycodec.io.discover import base_folder, discover
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
+from anycodec.workflows.inputs import find_files
 from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.progress import track
 from anycodec.workflows.within_bound import BoundedEncoder
@@ -56,16 +57,12 @@ def plan_outputs(
     pipeline: Pipeline, inputs: list[Path], out: Path | None
 ) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
     """Which file becomes which: beside the original, or under `out` with the folders of the input."""
-    plan: dict[Path, Path] = {}
-    skipped: list[Skipped] = []
-    for given in inputs:
-        found = discover(given, pipeline.given_files)
-        skipped += found.skipped
-        base = base_folder(given)
-        for path in found.files:
-            folder = path.parent if out is None else out / path.parent.relative_to(base)
-            plan.setdefault(path, folder / (path.name + SUFFIX))
-    return list(plan.items()), skipped
+    files, skipped = find_files(inputs, pipeline.given_files)
+    plan = [
+        (path, (path.parent if out is None else out / inside.parent) / (path.name + SUFFIX))
+        for path, inside in files.items()
+    ]
+    return plan, skipped
 
 
 def check_targets(plan: Sequence[tuple[Path, Path]]) -> None:
@@ -116,25 +113,29 @@ def compress_file(pipeline: Pipeline, source: Path, target: Path, bound: Bound |
 
 def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) -> Header:
     """What a reader must know before the first segment."""
-    spec = pipeline.spec
     return Header(
         program=f"anycodec {__version__}",
         source_name=Path(info.path).name,
         file=FileInfo(
             path=Path(info.path).name, format=info.format, n_signals=info.n_signals, meta=info.meta
         ),
-        source=spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
-        codec={
-            "fingerprint": pipeline.fingerprint,
-            "run": str(pipeline.run.path.resolve()),
-            "name": spec.name,
-            "type": spec.codec.type,
-            "quantizer": spec.codec.bottleneck,
-            "engine": spec.engine,
-        },
+        source=pipeline.spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
+        codec=codec_entry(pipeline.run.path, pipeline.spec, pipeline.fingerprint),
         codebook_sizes=pipeline.codec.codebook_sizes,
         bound=bound,
     )
+
+
+def codec_entry(run: Path, spec: RunSpec, fingerprint: str) -> dict[str, str]:
+    """What coded files say of their codec."""
+    return {
+        "fingerprint": fingerprint,
+        "run": str(run.resolve()),
+        "name": spec.name,
+        "type": spec.codec.type,
+        "quantizer": spec.codec.bottleneck,
+        "engine": spec.engine,
+    }
 
 
 def segments(reader: Reader, pipeline: Pipeline) -> Iterator[Signal]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from anycodec.bitstream.container import AczReader, Header, SegmentData
 from anycodec.bitstream.fields import Damaged
@@ -112,45 +113,32 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
         reader.require_codec(pipeline.fingerprint)
         info = replace(reader.header.file, path=str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
-        info = _with_writer(info, pipeline) if reader.header.bound is None else _lossless_video(info)
+        info = with_writer(info, pipeline) if reader.header.bound is None else _lossless_video(info)
         _format(reader.header).write(target, info, restored(reader, pipeline))
 
 
 def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file, decoded, in order."""
-    return _decoded(reader, pipeline) if reader.header.bound is None else _within_bound(reader, pipeline)
+    return decoded(reader.segments(pipeline.coder), pipeline, reader.header.source_name)
 
 
-def _decoded(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
-    """Segments of an open file that holds tokens alone."""
+def decoded(
+    segments: Iterable[tuple[SignalInfo, SegmentData]], pipeline: Pipeline, name: str
+) -> Iterator[Signal]:
+    """The coded segments of one native file, decoded, in order; `name` says in an error which file.
+
+    Raises:
+        FormatError: tokens that the codec can't have made.
+    """
     streams = Streams(pipeline)
-    for info, segment in reader.segments(pipeline.coder):
-        _check_windows(reader, pipeline, info, segment)
+    for info, segment in segments:
+        _check_windows(name, pipeline, info, segment)
         coded = Coded(segment.tokens, segment.affine)
         signal = pipeline.decode(coded, info, segment.start, segment.length, streams.of(info))
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
 
 
-def _within_bound(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
-    """Segments of an open file whose values were promised to be within a bound."""
-    for info, segment in reader.segments(pipeline.coder):
-        name = f"{reader.header.source_name}, signal {info.id!r} from {segment.start}"
-        if len(segment.tokens):
-            _check_windows(reader, pipeline, info, segment)
-        try:
-            values = restored_values(pipeline, info, segment, reader.models)
-        except Mismatch as error:
-            how = "decompress with --device cpu, or with the versions of the libraries that wrote it"
-            raise FormatError(str(error), where=name, how=how) from error
-        except Damaged as error:
-            raise FormatError(str(error), where=name, how="compress the original again") from error
-        yield Signal(
-            info=info, values=values, start=segment.start, mask=segment.mask,
-            attachments=segment.attachments,
-        )  # fmt: skip
-
-
-def _check_windows(reader: AczReader, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
+def _check_windows(name: str, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
     """A well-formed file can still lie about its windows."""
     windows = pipeline.windower.count(pipeline.shape(info, segment.length))
     size, strides = pipeline.windower.size, pipeline.spec.codec.token_strides
@@ -159,7 +147,7 @@ def _check_windows(reader: AczReader, pipeline: Pipeline, info: SignalInfo, segm
     if found != made:
         raise FormatError(
             f"a segment of {segment.length} has tokens {found}, its codec makes {made}",
-            where=f"{reader.header.source_name}, signal {info.id!r} from {segment.start}",
+            where=f"{name}, signal {info.id!r} from {segment.start}",
             how="compress the original again",
         )
 
@@ -172,9 +160,21 @@ def _pipeline(path: Path, run: Path | None, device: str, loaded: dict[Path, Pipe
 
 
 def _run_of(path: Path) -> Path:
-    """The run that wrote a file: where the file says, or a run of the same fingerprint under runs/."""
+    """The run that wrote a file."""
     with AczReader(path) as reader:
-        codec = reader.header.codec
+        return find_run(reader.header.codec, path)
+
+
+def find_run(codec: Mapping[str, Any], path: Path) -> Path:
+    """The run that coded a file: where the file says, or a run of the same fingerprint under runs/.
+
+    Args:
+        codec: what the file says of its codec.
+        path: the file.
+
+    Raises:
+        RunError: it is not there.
+    """
     fingerprint, recorded = str(codec.get("fingerprint")), Path(str(codec.get("run")))
     candidates = [recorded, Path("runs") / recorded.name, *sorted(Path("runs").glob("*"))]
     for folder in candidates:
@@ -182,7 +182,7 @@ def _run_of(path: Path) -> Path:
         if run.config.is_file() and run.read_manifest().get("fingerprint") == fingerprint:
             return folder
     raise RunError(
-        f"the run that compressed {path.name} is not at {recorded}, nor under runs/",
+        f"the run that coded {path.name} is not at {recorded}, nor under runs/",
         where=str(path),
         how="give its folder with --run",
     )
@@ -197,7 +197,7 @@ def _lossless_video(info: FileInfo) -> FileInfo:
     return replace(info, meta={**info.meta, "writer": "ffv1"}) if info.format == "video" else info
 
 
-def _with_writer(info: FileInfo, pipeline: Pipeline) -> FileInfo:
+def with_writer(info: FileInfo, pipeline: Pipeline) -> FileInfo:
     """Video is stored the way the run's source asks for."""
     source = pipeline.source
     return (

@@ -114,12 +114,7 @@ class Pipeline:
             UserError: the codec has continuous latents.
         """
         if self._coder is None:
-            kind = self.spec.codec.bottleneck
-            raise UserError(
-                f"this codec has continuous latents and no tokens (its quantizer is {kind})",
-                where=str(self.run.path),
-                how="evaluate it, or train one with a quantizer that has codes",
-            )
+            raise no_tokens(self.spec, self.run.path)
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Pipeline:
@@ -238,6 +233,15 @@ class Pipeline:
             where=info.id or None,
             how="use files like the training data, or train with data.channels=independent",
         )
+
+
+def no_tokens(spec: RunSpec, run: Path) -> UserError:
+    """The error where a run has continuous latents and tokens are needed."""
+    return UserError(
+        f"this codec has continuous latents and no tokens (its quantizer is {spec.codec.bottleneck})",
+        where=str(run),
+        how="evaluate it, or train one with a quantizer that has codes",
+    )
 
 
 class Streams:
