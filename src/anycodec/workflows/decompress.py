@@ -119,6 +119,8 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
 
 def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file, decoded, in order."""
+    if reader.header.bound is not None:
+        return _within_bound(reader, pipeline)
     return decoded(reader.segments(pipeline.coder), pipeline, reader.header.source_name)
 
 
@@ -136,6 +138,25 @@ def decoded(
         coded = Coded(segment.tokens, segment.affine)
         signal = pipeline.decode(coded, info, segment.start, segment.length, streams.of(info))
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
+
+
+def _within_bound(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
+    """Segments of an open file whose values were promised to be within a bound."""
+    for info, segment in reader.segments(pipeline.coder):
+        name = f"{reader.header.source_name}, signal {info.id!r} from {segment.start}"
+        if len(segment.tokens):
+            _check_windows(reader.header.source_name, pipeline, info, segment)
+        try:
+            values = restored_values(pipeline, info, segment, reader.models)
+        except Mismatch as error:
+            how = "decompress with --device cpu, or with the versions of the libraries that wrote it"
+            raise FormatError(str(error), where=name, how=how) from error
+        except Damaged as error:
+            raise FormatError(str(error), where=name, how="compress the original again") from error
+        yield Signal(
+            info=info, values=values, start=segment.start, mask=segment.mask,
+            attachments=segment.attachments,
+        )  # fmt: skip
 
 
 def _check_windows(name: str, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
