@@ -13,6 +13,8 @@ VARIABLE = "ANYCODEC_CACHE"
 XLA_VARIABLE = "XLA_CACHE_DIR"
 """Environment variable that names the folder of compiled programs."""
 
+_WITH_NETWORK = frozenset({"dinov2"})
+
 
 def cache_folder() -> Path:
     """`$ANYCODEC_CACHE`, or `anycodec` in the user's folder for caches; it need not be there."""
@@ -35,8 +37,11 @@ def compiled_programs() -> Path:
 
 
 def weights_path(name: str) -> Path:
-    """The safetensors file of the published weights called `name`, which need not be there."""
-    return cache_folder() / "weights" / f"{name}.safetensors"
+    """The file of the published weights called `name`, which need not be there.
+
+    Safetensors, or an ONNX file that holds the network too.
+    """
+    return cache_folder() / "weights" / f"{name}.{'onnx' if name in _WITH_NETWORK else 'safetensors'}"
 
 
 def require_weights(name: str) -> Path:

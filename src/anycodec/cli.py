@@ -30,7 +30,8 @@ config_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 weights_app = typer.Typer(
-    help="Published weights of networks that measure (LPIPS, a basecaller): list, get.", no_args_is_help=True
+    help="Published weights of networks that measure (LPIPS, FID, a basecaller): list, get.",
+    no_args_is_help=True,
 )
 app.add_typer(weights_app, name="weights")
 tokens_app = typer.Typer(help="Look at a token set: stats, head, verify.", no_args_is_help=True)
@@ -139,7 +140,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NETWORK",
-            help="FID and KID of pictures in the features of this network: dinov2, or an .onnx file.",
+            help="FID and KID of pictures in the features of efficientnet-lite0, dinov2 or an .onnx file.",
             show_default=False,
         ),
     ] = None,
@@ -462,8 +463,8 @@ def weights_list() -> None:
 @weights_app.command("get")
 def weights_get(
     name: Annotated[
-        Literal["lpips-vgg", "lpips-alex", "bonito-r941"],
-        typer.Argument(metavar="NAME", help="lpips-vgg, lpips-alex or bonito-r941.", show_default=False),
+        Literal["lpips-vgg", "lpips-alex", "efficientnet-lite0", "dinov2", "bonito-r941"],
+        typer.Argument(metavar="NAME", help="A name of anycodec weights list.", show_default=False),
     ],
     *,
     files: Annotated[

@@ -149,7 +149,11 @@ BasecallerName = Literal["bonito-r941"]
 BASECALLER_NAMES: tuple[BasecallerName, ...] = get_args(BasecallerName)
 BaseProbabilities = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """The current of a read [T] in pA -> probabilities [F 5] of no base, A, C, G and T, frame by frame."""
-WeightsName = Literal["lpips-vgg", "lpips-alex", BasecallerName]
+FeaturesName = Literal["efficientnet-lite0"]
+"""Networks of an engine whose features compare sets of pictures."""
+PictureFeatures = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Pictures [N 3 H W], as the network was trained on them -> features [N D]."""
+WeightsName = Literal["lpips-vgg", "lpips-alex", FeaturesName, "dinov2", BasecallerName]
 """Published weights of networks that measure, as `anycodec.cache` names them."""
 LpipsNet = Literal["alex", "vgg"]
 """Networks that LPIPS can look through."""
@@ -254,6 +258,13 @@ class Engine(Protocol):
 
     def lpips(self, net: LpipsNet, device: str = "auto") -> PictureDistance:
         """LPIPS with the published weights from the cache.
+
+        Raises:
+            WeightsError: they are not there or damaged; says which command gets them.
+        """
+
+    def picture_features(self, name: FeaturesName, device: str = "auto") -> PictureFeatures:
+        """The features of a network with the published weights from the cache.
 
         Raises:
             WeightsError: they are not there or damaged; says which command gets them.

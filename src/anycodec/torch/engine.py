@@ -19,9 +19,11 @@ from anycodec.engine import (
     BaseProbabilities,
     ExportedCodec,
     ExportTarget,
+    FeaturesName,
     ImportedCodec,
     LpipsNet,
     PictureDistance,
+    PictureFeatures,
     TrainingJob,
     TrainingResult,
     WeightsName,
@@ -131,6 +133,10 @@ class TorchEngine:
             from anycodec.torch.basecallers.bonito import convert_bonito
 
             return convert_bonito(files)
+        if name == "efficientnet-lite0":
+            from anycodec.torch.features.efficientnet import convert_efficientnet
+
+            return convert_efficientnet(files)
         from anycodec.torch.features.convert import convert_lpips
 
         return convert_lpips(name.removeprefix("lpips-"), files)
@@ -140,6 +146,12 @@ class TorchEngine:
         from anycodec.torch.features.lpips import picture_distance
 
         return picture_distance(net, choose_device(device))
+
+    def picture_features(self, name: FeaturesName, device: str = "auto") -> PictureFeatures:
+        """Features of pictures as a function; see `anycodec.engine.Engine.picture_features`."""
+        from anycodec.torch.features.efficientnet import load_features
+
+        return load_features(choose_device(device))
 
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
         """A basecaller as a function; see `anycodec.engine.Engine.basecaller`."""

@@ -41,7 +41,7 @@ EXTRAS: Mapping[str, Extra] = {
     "video": Extra("read and write video", ("av",)),
     "jax": Extra("the second engine", ("jax", "flax", "optax", "orbax-checkpoint")),
     "basecalls": Extra("bases called from nanopore current", ("fast-ctc-decode", "mappy", "edlib")),
-    "features": Extra("FID and KID of pictures", ("onnxruntime",)),
+    "features": Extra("FID and KID by DINOv2 or an ONNX file", ("onnxruntime",)),
     "track": Extra("TensorBoard and Weights & Biases", ("tensorboard", "wandb")),
     "ray": Extra("data sets larger than one machine", ("ray",)),
     "sweep": Extra("searches over settings", ("optuna",)),

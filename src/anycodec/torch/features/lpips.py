@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anycodec.cache import require_weights
 from anycodec.engine import LpipsNet, PictureDistance
-from anycodec.errors import WeightsError
+from anycodec.torch.features.published import load_published
 from anycodec.torch.features.trunks import Trunk
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -94,15 +91,6 @@ def load_lpips(net: str) -> Lpips:
     Raises:
         WeightsError: they are not there, or the file is damaged; says which command mends it.
     """
-    name = f"lpips-{net}"
-    path = require_weights(name)
     lpips = Lpips(net)
-    try:
-        lpips.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise WeightsError(
-            f"damaged weights: {str(error).splitlines()[0]}",
-            where=str(path),
-            how=f"anycodec weights get {name} writes them again",
-        ) from error
+    load_published(lpips, f"lpips-{net}")
     return lpips
