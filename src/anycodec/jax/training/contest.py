@@ -25,7 +25,7 @@ from anycodec.jax.adversarial.penalty import gradient_penalty
 from anycodec.jax.adversarial.weight import adaptive_weight
 from anycodec.jax.codecs import CodecOutput
 from anycodec.jax.discriminators import Judgement
-from anycodec.jax.training.networks import Plan, TrainState, Tree
+from anycodec.jax.training.networks import Plan, Scalar, TrainState, Tree
 
 Scalars = dict[str, jax.Array]
 Terms = Callable[[jax.Array, jax.Array], Scalars]
@@ -69,8 +69,8 @@ class Phase:
 class Strength(NamedTuple):
     """How strong the adversarial terms and the instance noise of a step are."""
 
-    ramp: jax.Array
-    noise: jax.Array
+    ramp: Scalar
+    noise: Scalar
 
 
 class Verdict(NamedTuple):

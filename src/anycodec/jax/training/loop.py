@@ -154,7 +154,7 @@ def make_step(spec: RunSpec, parts: Parts, mesh: Mesh) -> Step:
         )
     multiples = lr_factors(parts.codec)
     factors = tuple(multiples.get(name, 1.0) for name in parts.codec_plan.names)
-    return Step(Recipe(spec.train, parts.codec_plan, parts.terms, factors, contest), mesh)
+    return Step(Recipe(spec.train, spec.seed, parts.codec_plan, parts.terms, factors, contest), mesh)
 
 
 def _first_state(job: TrainingJob, parts: Parts, snapshot: Snapshot | None) -> TrainState:

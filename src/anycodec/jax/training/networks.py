@@ -21,6 +21,8 @@ from anycodec.training.snapshot import NetworkState
 
 Tree = nnx.State[Any, Any]
 """Arrays in the structure of a module's variables."""
+Scalar = jax.Array | np.number[Any]
+"""[], given from outside to a compiled step."""
 
 
 @jax.tree_util.register_dataclass
@@ -66,7 +68,16 @@ class TrainState:
 
 def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
     """The state on each device, every array by itself: a step uses them up, which it can do once only."""
-    return cast(TrainState, jax.device_put(jax.tree.map(jnp.copy, state), replicated(mesh)))
+    if jax.process_count() == 1:
+        return cast(TrainState, jax.device_put(jax.tree.map(jnp.copy, state), replicated(mesh)))
+
+    def everywhere(leaf: jax.Array) -> jax.Array:
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            values.shape, replicated(mesh), lambda place: values[place].copy()
+        )
+
+    return cast(TrainState, jax.tree.map(everywhere, state))
 
 
 class Plan:

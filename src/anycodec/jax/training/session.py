@@ -46,7 +46,6 @@ class Controls:
         train, rival = spec.train, spec.adversarial
         self._peak, self._factor = train.optimizer.lr, schedule_factor(train)
         self.timeline = Timeline(rival, train.steps) if rival else None
-        self._key = jax.random.key(spec.seed)
         if rival and self.timeline:
             self._rival_peak = rival.optimizer.lr
             span = max(1, train.steps - self.timeline.first)
@@ -70,10 +69,10 @@ class Controls:
             rival_lr = self._rival_peak * self._rival_factor(max(0, step - self.timeline.first))
             ramp, noise = self.timeline.ramp(step), self.timeline.noise(step)
         return Now(
-            jnp.float32(self.lr(step)),
-            jnp.float32(rival_lr),
-            Strength(jnp.float32(ramp), jnp.float32(noise)),
-            jax.random.fold_in(self._key, step),
+            np.float32(self.lr(step)),
+            np.float32(rival_lr),
+            Strength(np.float32(ramp), np.float32(noise)),
+            np.uint32(step),
         )
 
 

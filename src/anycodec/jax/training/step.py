@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from anycodec.config.train import TrainSpec
 from anycodec.jax.runtime import replicated
 from anycodec.jax.training.contest import Contest, Found, Phase, Scalars, Strength, Terms, alone
-from anycodec.jax.training.networks import Plan, TrainState, Tree
+from anycodec.jax.training.networks import Plan, Scalar, TrainState, Tree
 from anycodec.jax.training.update import averaged, update
 
 
@@ -24,13 +24,13 @@ class Now(NamedTuple):
         lr: the codec's learning rate.
         rival_lr: the discriminator's.
         strength: of the adversarial terms.
-        key: for noise and interpolates.
+        number: of the step, 0 = the first.
     """
 
-    lr: jax.Array
-    rival_lr: jax.Array
+    lr: Scalar
+    rival_lr: Scalar
     strength: Strength
-    key: jax.Array
+    number: Scalar
 
 
 class Done(NamedTuple):
@@ -53,6 +53,7 @@ class Recipe:
 
     Attributes:
         spec: the training loop.
+        seed: of noise and interpolates.
         codec: structure of the codec.
         terms: reconstruction terms.
         factors: of the learning rate, a number for each of the codec's parameters.
@@ -60,6 +61,7 @@ class Recipe:
     """
 
     spec: TrainSpec
+    seed: int
     codec: Plan
     terms: Terms
     factors: tuple[float, ...]
@@ -131,13 +133,14 @@ class Step:
 
     def _gathered(self, state: TrainState, batch: jax.Array, now: Now, phase: Phase) -> Found:
         """Mean gradients over the batches of a step; figures are the last one's, watched terms sums."""
+        key = jax.random.fold_in(jax.random.key(self._recipe.seed), now.number)
         if len(batch) == 1:
-            return self._gradients(state, batch[0], now, now.key, phase)
+            return self._gradients(state, batch[0], now, key, phase)
 
         def add(carry: Carry, entry: tuple[jax.Array, jax.Array]) -> tuple[Carry, tuple[Scalars, Scalars]]:
             state, sums = carry
             x, number = entry
-            found = self._gradients(state, x, now, jax.random.fold_in(now.key, number), phase)
+            found = self._gradients(state, x, now, jax.random.fold_in(key, number), phase)
             sums = jax.tree.map(jnp.add, sums, (found.codec, found.rival))
             return (found.state, sums), (found.shown, found.watched)
 

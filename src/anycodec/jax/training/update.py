@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from anycodec.config.train import OptimizerSpec
-from anycodec.jax.training.networks import Average, Network, Tree, adam
+from anycodec.jax.training.networks import Average, Network, Scalar, Tree, adam
 
 _CLIP_DELTA = 1e-6
 """What torch adds to the norm that it divides by."""
@@ -17,7 +17,7 @@ _CLIP_DELTA = 1e-6
 def update(
     network: Network,
     gradients: Tree,
-    lr: jax.Array,
+    lr: Scalar,
     *,
     spec: OptimizerSpec,
     clip: float | None,
