@@ -40,10 +40,14 @@ class AdcRead:
         """Current [T] in pA."""
         return to_picoamperes(self.adc, self.offset, self.scale)
 
-    def vbz_bytes(self) -> int:
-        """Size of its samples as the pod5 library compresses them, without the file's tables."""
+    def vbz_bytes(self, dropped: int = 0) -> int:
+        """Size of its samples as the pod5 library compresses them, without the file's tables.
+
+        Args:
+            dropped: lowest bits that are zero and shifted away; a file can say so by its calibration.
+        """
         chunks = Chunks(vbz=True)
-        chunks.add(self.adc)
+        chunks.add(self.adc >> dropped)
         return sum(len(stored) for stored in chunks.finish().stored)
 
 

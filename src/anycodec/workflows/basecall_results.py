@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -179,19 +178,24 @@ class BasecallEvaluation:
         return text.getvalue()
 
     def table(self) -> Table:
-        """A row a variant, identities in percent."""
-        table = Table(title=f"bases called by {self.basecaller}", title_justify="left")
-        for name in ("variant", "bits/sample", "identity: median", "mean", "unaligned",
-                     "to lossless: median", "mean", "RMSE, ADC", "pA", "reads in / out"):  # fmt: skip
-            table.add_column(name, justify="left" if name == "variant" else "right")
+        """A row a variant, narrow enough for a terminal of 80 columns."""
+        table = Table(
+            title=f"bases called by {self.basecaller}", title_justify="left", box=None, padding=(0, 1)
+        )
+        table.add_column("", overflow="fold")
+        for name in ("bits/\nsample", "identity, %\nmedian / mean", "un-\naligned",
+                     "to lossless, %\nmedian / mean", "RMSE\nADC / pA", "reads\nin / out"):  # fmt: skip
+            table.add_column(name, justify="right", no_wrap=True)
         for item in self.summaries():
-            unaligned = f"{item.unaligned} of {item.called}" if self.reference else ""
             table.add_row(
-                item.variant, f"{item.bits_per_sample:.3f}",
-                _percent(item.identity_median), _percent(item.identity_mean), unaligned,
-                _percent(item.agreement_median), _percent(item.agreement_mean),
-                _number(item.rmse_adc), _number(item.rmse_pa), f"{item.reads_in} / {item.reads_out}",
-            )  # fmt: skip
+                item.variant,
+                f"{item.bits_per_sample:.3f}",
+                _pair(item.identity_median, item.identity_mean, 100),
+                f"{item.unaligned} of {item.called}" if self.reference else "",
+                _pair(item.agreement_median, item.agreement_mean, 100),
+                _pair(item.rmse_adc, item.rmse_pa),
+                f"{item.reads_in} / {item.reads_out}",
+            )
         return table
 
     def notes(self) -> Iterator[str]:
@@ -224,9 +228,5 @@ def _pooled(parts: Sequence[tuple[float | None, int]]) -> float | None:
     return float(np.sqrt(sum(rmse**2 * samples for rmse, samples in known) / total)) if total else None
 
 
-def _percent(value: Any) -> str:
-    return "" if value is None else f"{100 * value:.2f} %"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _pair(first: float | None, second: float | None, times: float = 1) -> str:
+    return "" if first is None or second is None else f"{times * first:.2f} / {times * second:.2f}"

@@ -50,7 +50,7 @@ class Lossless:
 
 
 class Truncated:
-    """Counts rounded to multiples of 2^bits, as the pod5 library stores them."""
+    """Counts rounded to multiples of 2^bits, as the pod5 library stores the multiples' numbers."""
 
     kind: ClassVar[Kind] = "truncated"
 
@@ -61,7 +61,7 @@ class Truncated:
     def restore(self, source: Path, folder: Path) -> tuple[Path, Sizes]:
         target = folder / source.name
         write_truncated(source, target, self._bits)
-        return target, _vbz_sizes(target)
+        return target, _vbz_sizes(target, self._bits)
 
 
 class Coded:
@@ -99,6 +99,6 @@ class Coded:
         return target, sizes
 
 
-def _vbz_sizes(path: Path) -> Sizes:
+def _vbz_sizes(path: Path, dropped: int = 0) -> Sizes:
     """Samples alone: the tables of the file, which a codec's file replaces too, are left out."""
-    return Counter(samples=sum(read.vbz_bytes() for read in adc_reads(path)))
+    return Counter(samples=sum(read.vbz_bytes(dropped) for read in adc_reads(path)))

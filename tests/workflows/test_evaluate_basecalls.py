@@ -33,7 +33,7 @@ import sys, numpy as np, pod5
 with pod5.Reader(sys.argv[1]) as reader:
     for read in reader.reads():
         print("called", read.read_id, file=sys.stderr)
-        levels = read.signal[: read.num_samples // 8 * 8].reshape(-1, 8).sum(axis=1)
+        levels = read.signal[: read.num_samples // 16 * 16].reshape(-1, 16).sum(axis=1)
         print(f">{read.read_id} fake\\n" + "".join("ACGT"[v % 4] for v in levels))
 """
 FAILING = """
@@ -63,7 +63,7 @@ def world(tmp_path_factory) -> SimpleNamespace:
 
 
 def called(adc: np.ndarray) -> str:
-    levels = adc[: len(adc) // 8 * 8].reshape(-1, 8).sum(axis=1)
+    levels = adc[: len(adc) // 16 * 16].reshape(-1, 16).sum(axis=1)
     return "".join("ACGT"[level % 4] for level in levels)
 
 
