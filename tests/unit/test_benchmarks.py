@@ -16,6 +16,7 @@ SCRIPTS = (
     "memory",
     "pod5_reading",
     "quantizers",
+    "rate_distortion",
     "real_files",
     "startup",
     "tokens",

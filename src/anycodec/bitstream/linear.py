@@ -36,6 +36,8 @@ _TAILS = ((4096, 0), (3968, 128), (3584, 512), (3072, 1024))
 _TAIL_SCALE = 24
 _FITTED = 2**16
 """Values that the weights are fitted to."""
+_VALUES_A_WEIGHT = 32
+"""Of a channel: so many, and a weight of two bytes pays."""
 _MOST_TAPS = 15
 """Neighbours in use, of those that the lattice knows."""
 
@@ -128,7 +130,8 @@ def activity(lattice: Lattice, history: History, which: Integers) -> Integers:
 
 def fit(lattice: Lattice, history: History, channels: int) -> LinearModel:
     """The model of a segment; leaves its residuals in `history`."""
-    taps = min(_MOST_TAPS, len(lattice.taps))
+    affordable = len(lattice.places) // (channels * _VALUES_A_WEIGHT) if channels else 0
+    taps = min(_MOST_TAPS, len(lattice.taps), 1 + affordable)
     weights = np.stack([_fit_channel(lattice, history, channel, taps) for channel in range(channels)])
     model = LinearModel(weights, len(history.planes), 0, np.zeros(1, np.int32), 0, 0)
     everything = np.arange(len(lattice.places))

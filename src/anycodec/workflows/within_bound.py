@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ AnyFormat = Format[Any]
 
 _SHRINKS = (1.0, 1 - 1e-6, 0.999, 0.9, 0.5, 0.0)
 """Bounds to try, in E: what a file stores can be rounded once more."""
+_PROBED_WINDOWS = 16
+_WORTH = 1.2
+"""Codec and residual of the probed stretch must be smaller than this, in bytes of the plain path."""
 _ALWAYS_RAW = 2**12
 """Up to so many values, storing them as they are is tried as well."""
 
@@ -161,15 +164,31 @@ class BoundedEncoder:
         grid, numbers, axes = gridded.grid, gridded.numbers, signal.info.axes
         plain = restoration.pack_plain(numbers, grid, axes, self._predictors.of(signal.info, numbers))
         yield self._segment(signal, plain)
+        if not self._codec_can_win(signal, gridded):
+            return
+        yield self._by_codec(signal, gridded)
+
+    def _codec_can_win(self, signal: Signal, gridded: _Gridded) -> bool:
+        """Whether to try the codec. It is slow: of a long series a short stretch tells what it is worth."""
         if not signal.values.size or np.abs(signal.values).max() > np.finfo(np.float32).max:
-            return
+            return False
+        length = _PROBED_WINDOWS * self._pipeline.windower.size[0]
+        if signal.info.axes != "TC" or signal.length < 4 * length:
+            return True
+        start = (signal.length - length) // 2
+        stretch = replace(signal, values=signal.values[start : start + length], mask=None, attachments={})
+        numbers = gridded.numbers[start : start + length]
+        line = restoration.pack_plain(numbers, gridded.grid, "TC")
+        return self._size(self._by_codec(stretch, _Gridded(gridded.grid, numbers))) < _WORTH * len(line)
+
+    def _by_codec(self, signal: Signal, gridded: _Gridded) -> SegmentData:
+        """A segment by way of the codec."""
         coded = self._pipeline.encode(signal)
-        tokens = self._segment(signal, b"", coded)
-        if self._size(tokens) >= self._size(self._segment(signal, plain)):
-            return
         places = _codec_places(self._pipeline, self._format, signal.info, coded, signal.length)
-        within = restoration.pack_codec(numbers, grid, axes, grid.places_of(places))
-        yield self._segment(signal, within, coded)
+        grid, axes = gridded.grid, signal.info.axes
+        return self._segment(
+            signal, restoration.pack_codec(gridded.numbers, grid, axes, grid.places_of(places)), coded
+        )
 
     def _segment(self, signal: Signal, data: bytes, coded: Coded | None = None) -> SegmentData:
         sizes = self._pipeline.codec.codebook_sizes
