@@ -55,6 +55,7 @@ class TrainBatches:
         self._mesh = mesh
         self._threads = max(1, source.workers)
         self._ahead = max(2, self._threads * source.prefetch)
+        self._window = windows.item(0, 0).shape[1:]
         windows.close()
         self._pickled = pickle.dumps(windows)
         self._own = threading.local()
@@ -85,18 +86,19 @@ class TrainBatches:
             self._own.windows = pickle.loads(self._pickled)
             self._copies.append(self._own.windows)
         windows: TrainingWindows = self._own.windows
-        return shared_batch(
-            np.stack([np.concatenate([windows.item(*key) for key in batch]) for batch in keys]),
-            self._mesh,
-            axis=1,
-        )
+
+        def part(place: tuple[slice, ...] | None) -> NDArray[np.float32]:
+            """The share of one device; those of other processes are never read here."""
+            return np.stack(
+                [np.concatenate([windows.item(*key) for key in batch[place[1]]]) for batch in keys]
+            )
+
+        shape = (len(keys), len(keys[0]), *self._window)
+        return jax.make_array_from_callback(shape, split(self._mesh, 1), part)
 
 
 def shared_batch(values: NDArray[np.float32], mesh: Mesh, axis: int) -> jax.Array:
-    """A batch on the devices, cut along `axis`, or whole on each where it can't be cut.
-
-    Every process reads the same batch and sends its own devices' parts.
-    """
+    """A batch that each process holds, on the devices: cut along `axis`, or whole where it can't be cut."""
     cut = values.shape[axis] % mesh.size == 0
     sharding = split(mesh, axis) if cut else replicated(mesh)
     return jax.make_array_from_callback(values.shape, sharding, lambda place: values[place])
