@@ -29,7 +29,7 @@ LARGEST_SHIFT = 40
 FARTHEST = 2**13 - 1
 """A mean is cut off here, in sixteenths of a unit."""
 
-_RUNS = ((10, 1), (4, 2), (3, 4), (3, 8))
+_RUNS = ((12, 1), (8, 2), (4, 4), (2, 8))
 """Buckets on each side of zero: how many, and how wide in units. Beyond them one that is open."""
 _SIDE = [0, *np.cumsum([width for count, width in _RUNS for _ in range(count)]).tolist()]
 BUCKETS = 2 * len(_SIDE) + 1

@@ -67,9 +67,10 @@ class Network:
     def quantised(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Network:
         """From the trained weights a, b, c `.weight` and `.bias` of the formula in real numbers."""
         layers = []
-        for name in "abc":
+        scales = np.repeat([0, 0, 2 ** (_OUTPUT - 4)], _LOGISTICS)
+        for name, half in (("a", 2 ** (_STEP - 1)), ("b", 2 ** (_STEP - 1)), ("c", scales)):
             weights = np.rint(arrays[f"{name}.weight"] * 2**_STEP)
-            bias = np.rint(arrays[f"{name}.bias"] * 2**_OUTPUT)
+            bias = np.rint(arrays[f"{name}.bias"] * 2**_OUTPUT) + half  # shifts round down
             layers.append((weights.astype(np.float32), bias.astype(np.float32)))
         return cls((layers[0], layers[1], layers[2]))
 
