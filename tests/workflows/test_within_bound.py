@@ -9,14 +9,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from anycodec.bitstream.container import AczReader
 from anycodec.cli import app
-from anycodec.errors import UserError
-from anycodec.workflows import compress, decompress
+from anycodec.errors import FormatError, UserError
+from anycodec.workflows import compress, decompress, within_bound
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.train import run as train
 from anycodec.workflows.within_bound import make_bound
@@ -321,3 +322,59 @@ def test_from_the_command_line(tmp_path) -> None:
     assert acz("decompress", packed, "-o", tmp_path / "out", "--run", run_of("table")).exit_code == 0
     found, wanted = pd.read_csv(tmp_path / "out" / "table.csv"), pd.read_csv(source)
     assert np.nanmax(np.abs(found.iloc[:, 1:] - wanted.iloc[:, 1:])) <= 0.25
+
+
+# --- by way of the codec ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def codec_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments by way of the codec, even where the plain path is smaller."""
+
+    def candidates(self, signal, gridded):
+        assert gridded is not None
+        yield self._by_codec(signal, gridded)
+
+    monkeypatch.setattr(within_bound.BoundedEncoder, "_candidates", candidates)
+
+
+def values_of(path: Path) -> list[np.ndarray]:
+    if path.suffix == ".csv":
+        return [pd.read_csv(path).iloc[:, 1:].to_numpy(float)]
+    return [np.asarray(Image.open(path), int)] if path.suffix == ".png" else reads(path)
+
+
+@pytest.mark.usefixtures("codec_only")
+@pytest.mark.parametrize(("kind", "most", "steps"), [("table", 0.3, 0.3), ("image", 4, 4), ("pod5", 0, 0)])
+def test_the_codec_restores_the_same_on_any_number_of_threads(pipelines, tmp_path, kind, most, steps) -> None:
+    source = GOLDEN / kind / NATIVE[kind]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = round_trip(pipelines[kind], source, tmp_path, {"max_error": most})
+        packed = tmp_path / "acz" / f"{source.name}.acz"
+        with AczReader(packed) as reader:
+            assert reader.totals.codec == reader.totals.segments > 0
+            assert reader.totals.tokens > 0
+        torch.set_num_threads(2)
+        assert decompress.run([packed], tmp_path / "two", run_of(kind), "cpu") == 0
+    finally:
+        torch.set_num_threads(threads)
+    for found, again, wanted in zip(
+        values_of(one), values_of(tmp_path / "two" / one.name), values_of(source), strict=True
+    ):
+        np.testing.assert_array_equal(found, again)
+        assert np.nanmax(np.abs(found - wanted)) <= steps
+
+
+@pytest.mark.usefixtures("codec_only")
+def test_a_codec_that_restores_other_values_is_named(pipelines, tmp_path, monkeypatch) -> None:
+    source = GOLDEN / "table" / "table.csv"
+    bound = make_bound(0.3)
+    assert compress.run_with(pipelines["table"], [source], tmp_path, bound) == 0
+    right = Pipeline.floats
+    monkeypatch.setattr(Pipeline, "floats", lambda *given: right(*given) + np.float32(0.5))
+    with pytest.raises(FormatError, match="restores other values here") as caught:
+        decompress.run_with([tmp_path / "table.csv.acz"], tmp_path / "out", lambda _: pipelines["table"])
+    assert "--device cpu" in str(caught.value.how)
+    assert not list(tmp_path.glob("out/*"))
