@@ -8,9 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from anycodec.checkpoint import check_arrays
 from anycodec.errors import RunError
-
-_SHOWN = 8
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -23,18 +22,6 @@ def load_weights(network: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise RunError(f"damaged weights: {error}", where=str(path)) from error
-    expected = {name: value.shape for name, value in network.state_dict().items()}
-    problems = [f"missing {name}" for name in expected.keys() - tensors.keys()]
-    problems += [f"unknown {name}" for name in tensors.keys() - expected.keys()]
-    problems += [
-        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    if problems:
-        raise RunError(
-            "the weights do not belong to the configuration: " + "; ".join(sorted(problems)[:_SHOWN]),
-            where=str(path),
-            how="use the config.yaml and weights.safetensors of one run",
-        )
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    check_arrays({name: tuple(value.shape) for name, value in tensors.items()}, expected, str(path))
     network.load_state_dict(tensors)
