@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from anycodec.config.codec import TotemSpec
+from anycodec.config.data import TableSource
 from anycodec.config.loader import load_spec
 from anycodec.config.loss import (
     GradientSpec,
@@ -21,6 +23,7 @@ from anycodec.config.loss import (
     SpectralSpec,
     StftSpec,
 )
+from anycodec.config.run import RunSpec, cross_check
 from anycodec.config.train import TrainSpec
 from anycodec.errors import ConfigError
 from anycodec.torch.losses import make_losses
@@ -230,3 +233,17 @@ def test_terms_fit_where_they_should(tmp_path: Path) -> None:
         f"{PICTURES}losses: {{a: {{type: spectral}}, b: {{type: lpips}}, c: {{type: gradient}}}}\n"
     )
     assert load_spec(path, check_paths=False).losses["b"].net == "vgg"
+
+
+@pytest.mark.parametrize("name", ["keys", "items", "float", "training", "type"])
+def test_a_term_may_have_the_name_of_a_method(name):
+    terms = make_losses({name: MseSpec(), "other": L1Spec()})
+    assert [found for found, _ in terms.items()] == [name, "other"]
+    assert float(terms[name](torch.zeros(4), torch.full((4,), 3.0))) == 9
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "1st", "a b", "a/b", "mse\n"])
+def test_names_are_plain(name):
+    spec = RunSpec(data=TableSource(), codec=TotemSpec(), losses={name: MseSpec()})
+    (found,) = [mistake for key, mistake in cross_check(spec) if key == f"losses.{name}"]
+    assert found.what == f"{name!r} is no name for a loss term"

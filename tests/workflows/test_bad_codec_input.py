@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.cli import app
+from anycodec.errors import Notice
 
 RNG = np.random.default_rng(0)
 SHORT = "train: {steps: 2, batch_size: 2, val_every: 2, val_batches: 1, threads: 1}\n"
@@ -97,6 +98,19 @@ def test_more_codes_than_latents_to_start_from(tmp_path):
         "warning: 600 codes start from 512 latents: take a larger batch or a smaller codebook_size"
     ]
     assert round_trip(tmp_path / "run", data / "0.png", tmp_path) == ((32, 32), "RGB")
+
+
+def test_a_training_that_ends_before_its_codes_start(tmp_path):
+    data = pictures(tmp_path / "data", 32, 32, 3)
+    with pytest.warns(Notice, match=r"train\.steps = 2, before codec\.quantizer\.kmeans_after"):
+        result = train(tmp_path, PICTURES, data, "codec.quantizer.kmeans_after=2")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", ["a.b", "'1'", "''"])
+def test_names_of_terms_that_are_none(tmp_path, name):
+    text = SERIES + f"losses: {{mse: {{type: mse}}, {name}: {{type: l1}}}}\n"
+    refused(train(tmp_path, text, tmp_path), "is no name for a loss term", "begin with a letter")
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -98,6 +100,17 @@ def _seconds_mistake(data: DataSpec) -> tuple[str, str] | None:
     return None
 
 
+def _term_mistakes(losses: Mapping[str, LossSpec], window: LossWindow) -> Iterator[tuple[str, str, str]]:
+    """The key that holds each mistake about a loss term, what is wrong, and how to mend it."""
+    for name, term in losses.items():
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+            how = "begin with a letter; letters, digits and _ may follow"
+            yield f"losses.{name}", f"{name!r} is no name for a loss term", how
+        misfit = term.misfit(window)
+        if misfit:
+            yield f"losses.{name}.{misfit.setting}", misfit.what, misfit.how
+
+
 def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
     """Mistakes that need several settings at once, each with the dotted key that holds it."""
     found: list[tuple[str, UserError]] = []
@@ -138,10 +151,8 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
                 f"use a window of {near}, or other strides",
             )
     window = LossWindow(codec.axes, shape, data.normalizer.type)
-    for name, term in spec.losses.items():
-        misfit = term.misfit(window)
-        if misfit:
-            mistake(f"losses.{name}.{misfit.setting}", misfit.what, misfit.how)
+    for key, what, how in _term_mistakes(spec.losses, window):
+        mistake(key, what, how)
     for misfit in spec.train.misfits(window, len(codec.codebook_sizes)):
         mistake(f"train.{misfit.setting}", misfit.what, misfit.how)
     for misfit in engine_misfits(spec.engine, codec, spec.losses, spec.adversarial, spec.train):

@@ -164,8 +164,8 @@ def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
     if len(done) > 10:
         console.print(f"... {len(done) - 10} more")
     if done:
-        ratio = before / max(1, after)
-        change = f"{ratio:.1f}x smaller" if ratio >= 1 else f"{after / before:.1f}x LARGER"
+        ratio = max(1, before) / max(1, after)
+        change = f"{ratio:.1f}x smaller" if ratio >= 1 else f"{1 / ratio:.1f}x LARGER"
         console.print(f"{len(done)} files, {before:,} -> {after:,} bytes, {change}")
     for item in skipped:
         console.print(f"left out: {item.path}: {item.reason}", style="yellow", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
+from anycodec.config.waiting import never_started
 from anycodec.data.loader import PreparedData, open_data
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult, get_engine
-from anycodec.errors import ConfigError, RunError, WeightsError
+from anycodec.errors import ConfigError, Notice, RunError, WeightsError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.differences import differences
 from anycodec.workflows.provenance import provenance
@@ -51,6 +53,8 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     engine = get_engine(spec.engine)  # what is missing shows before data is read
     data = open_data(spec)
     start = starting_weights(spec, data.in_channels, resume=resume)
+    if start is None:
+        _warn_of_waiting(spec)
     if resume:
         _change_engine(run, spec)
     run.create(spec)
@@ -78,6 +82,17 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     if not quiet:
         _report(run, spec, result)
     return result
+
+
+def _warn_of_waiting(spec: RunSpec) -> None:
+    waiting = never_started(spec)
+    if waiting:
+        warnings.warn(
+            f"this training never quantises: it ends after train.steps = {spec.train.steps}, before "
+            f"{' and '.join(waiting)}; train longer, or lower that",
+            Notice,
+            stacklevel=2,
+        )
 
 
 @contextmanager

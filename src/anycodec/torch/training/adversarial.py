@@ -19,7 +19,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,6 +27,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from anycodec.config.train import TrainSpec
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.discriminators import Judgement
+from anycodec.torch.losses import LossTerms
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.contest import Reconstruction, derivative, push
 from anycodec.torch.training.module import CodecTraining, adamw, parameter_groups, require_finite
@@ -69,7 +70,7 @@ class AdversarialTraining(CodecTraining):
     def __init__(
         self,
         codec: Codec,
-        losses: nn.ModuleDict,
+        losses: LossTerms,
         weights: dict[str, float],
         spec: TrainSpec,
         adversary: Adversary,

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from anycodec.config.train import OptimizerSpec, TrainSpec
 from anycodec.torch.codecs.base import Codec
+from anycodec.torch.losses import LossTerms
 from anycodec.torch.quantizers import Quantizer
 from anycodec.torch.training.optimizer import CodecAdamW
 from anycodec.torch.training.schedule import seek
@@ -28,9 +29,7 @@ class CodecTraining(pl.LightningModule):
     `steps_done` counts optimizer steps: Lightning's `global_step` counts every optimizer's.
     """
 
-    def __init__(
-        self, codec: Codec, losses: nn.ModuleDict, weights: dict[str, float], spec: TrainSpec
-    ) -> None:
+    def __init__(self, codec: Codec, losses: LossTerms, weights: dict[str, float], spec: TrainSpec) -> None:
         super().__init__()
         self.codec = codec
         self.losses = losses
