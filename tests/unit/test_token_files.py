@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycodec.data.tokens import TokenDataset, TokenFileWriter, TokenLayout, index_path
+from anycodec.data.token_layout import TokenLayout
+from anycodec.data.tokens import TokenDataset, TokenFileWriter, index_path
 from anycodec.errors import FormatError, UserError
 from anycodec.types import Tokens
 

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from anycodec.cli import app
+from anycodec.data import window
 from anycodec.data.tokens import TokenDataset
 from anycodec.errors import FormatError, RunError
 from anycodec.io import formats
@@ -179,6 +180,24 @@ def test_nothing_is_overwritten(arrays: Tokenized, tmp_path: Path) -> None:
     assert (done.exit_code, "x.bin exists already" in done.stderr) == (2, True)
     done = anycodec("pack", arrays.tokens, "-o", tmp_path / "x.txt")
     assert (done.exit_code, "does not end in .bin" in done.stderr) == (2, True)
+
+
+def test_long_signals_are_several_rows(
+    arrays: Tokenized, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "BLOCK_SAMPLES", 2 * 64)  # a window of both channels
+    data, out = arrays.data, tmp_path / "tokens"
+    assert tokenize.run(arrays.run, [data], out, device="cpu", executor=Inline()) == 0
+    rows = pq.read_table(out, columns=["id", "length", "windows"]).to_pylist()
+    starts = [*[f"a.npy#{n}@{t}" for n in range(3) for t in (0, 64, 128, 192)],
+              *[f"b.npy#{n}@{t}" for n in range(2) for t in (0, 64, 128)]]  # fmt: skip
+    assert [row["id"] for row in rows] == starts
+    assert [row["length"] for row in rows[:4]] == [64, 64, 64, 8]
+    assert {row["windows"] for row in rows} == {2}
+    compress.run(arrays.run, [data], tmp_path / "packed", "cpu")
+    decompress.run([tmp_path / "packed"], tmp_path / "one", None, "cpu")
+    detokenize.run(out, tmp_path / "two", device="cpu")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_another_run_is_refused(arrays: Tokenized, tmp_path: Path) -> None:

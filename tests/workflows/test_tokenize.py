@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from anycodec.bitstream import shard_writer
 from anycodec.cli import app
-from anycodec.errors import FormatError, ResourceError, UserError
+from anycodec.errors import DataError, FormatError, ResourceError, UserError
 from anycodec.workflows import tokenize, tokens
+from anycodec.workflows.shards import worker
 from anycodec.workflows.shards.executor import Deaths
 from anycodec.workflows.shards.local import LocalExecutor
 from anycodec.workflows.shards.plan import SourceFile, Task, parse_size, plan_tasks
@@ -171,10 +174,6 @@ def test_unreadable_files_are_left_out_and_listed(folder: Path, tmp_path: Path, 
 
 def test_a_file_that_fails_late_leaves_nothing_behind(folder: Path, tmp_path: Path, monkeypatch) -> None:
     """Some of its rows are in a row group already: the shard starts again without it."""
-    from anycodec.bitstream import shard_writer
-    from anycodec.errors import DataError
-    from anycodec.workflows.shards import worker
-
     monkeypatch.setattr(shard_writer, "ROWS_A_GROUP", 2)
     usual = worker.file_rows
 
@@ -190,6 +189,21 @@ def test_a_file_that_fails_late_leaves_nothing_behind(folder: Path, tmp_path: Pa
     assert len(found) == 9
     assert "part0/4.npy" not in found
     assert tokens.verify(tmp_path / "late") == 0
+
+
+def test_a_file_that_the_system_refuses_is_left_out(
+    folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    usual = worker.segments
+
+    def refused(reader, pipeline):
+        if reader.info.path.endswith("4.npy"):
+            raise OSError(errno.EIO, "Input/output error")
+        return usual(reader, pipeline)
+
+    monkeypatch.setattr(worker, "segments", refused)
+    assert again(folder, tmp_path / "out", executor=Inline()) == 2
+    assert "left out: part0/4.npy: can't be read: Input/output error" in capsys.readouterr().out
 
 
 def test_another_job_is_not_continued(folder: Path, tmp_path: Path) -> None:

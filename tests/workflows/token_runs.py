@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 class Inline(Executor):
     """Runs tasks in this process."""
 
-    def run(self, job: Job, tasks: Sequence[Task]) -> Iterator[Event]:
+    def run(self, job: Job, tasks: Sequence[Task]) -> Generator[Event, None, None]:
         work = job.open()
         for task in tasks:
             yield work(task, lambda _: None)
@@ -114,7 +114,7 @@ class Deadly(LocalExecutor):
         super().__init__(workers)
         self._danger = source, victim, lives
 
-    def run(self, job: Job, tasks: Sequence[Task]) -> Iterator[Event]:
+    def run(self, job: Job, tasks: Sequence[Task]) -> Generator[Event, None, None]:
         return super().run(DeadlyJob(job, *self._danger), tasks)
 
 

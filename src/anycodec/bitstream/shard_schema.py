@@ -68,6 +68,11 @@ class ShardHeader:
     def fingerprint(self) -> str:
         return str(self.codec.get("fingerprint"))
 
+    def same_codec(self, other: ShardHeader) -> bool:
+        """Whether tokens mean the same; a newer program may have written the rest otherwise."""
+        mine, theirs = ((header.fingerprint, header.codebook_sizes, header.grids) for header in (self, other))
+        return mine == theirs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from anycodec.data.tokens import Order, TokenFileWriter, TokenLayout, index_path
+from anycodec.data.token_layout import Order, TokenLayout
+from anycodec.data.tokens import TokenFileWriter, index_path
 from anycodec.errors import UserError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.progress import track

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from anycodec.checkpoint import RunDirectory
@@ -125,8 +125,9 @@ def _work(
     if done and tasks:
         console.print(f"{len(done)} shards are done already, {len(tasks)} are left")
     files = sum(len(task.files) for task in tasks)
-    with TokenizeBar(files, sum(task.size for task in tasks)) as bar:
-        for event in executor.run(job, tasks):
+    bar = TokenizeBar(files, sum(task.size for task in tasks))
+    with bar, closing(executor.run(job, tasks)) as events:
+        for event in events:
             match event:
                 case Progress():
                     bar.advance(event.shard, event.files, event.done, event.samples)

@@ -129,10 +129,8 @@ def _check_shard(
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
                 raise FormatError("its checksum is not the manifest's")
-        if (
-            reader.header.fingerprint != manifest.info.fingerprint
-            or (header or reader.header) != reader.header
-        ):
+        found = reader.header
+        if found.fingerprint != manifest.info.fingerprint or not found.same_codec(header or found):
             raise FormatError("of another codec than the others")
         rows = signals = tokens = 0
         for row in reader.rows():

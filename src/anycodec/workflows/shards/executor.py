@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -68,10 +68,10 @@ class Executor(ABC):
     """Runs tasks in worker processes."""
 
     @abstractmethod
-    def run(self, job: Job, tasks: Sequence[Task]) -> Iterator[Event]:
+    def run(self, job: Job, tasks: Sequence[Task]) -> Generator[Event, None, None]:
         """Run each task to its end, yielding a `ShardRecord` for each in any order.
 
-        A worker that dies costs its shard, which starts again in a new one.
+        A worker that dies costs its shard, which starts again in a new one. Closing it ends the workers.
 
         Raises:
             UserError: what a worker could not go on after: a full disk, a damaged run.

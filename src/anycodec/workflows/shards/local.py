@@ -6,7 +6,7 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -48,7 +48,7 @@ class LocalExecutor(Executor):
     def __init__(self, workers: int) -> None:
         self._workers = workers
 
-    def run(self, job: Job, tasks: Sequence[Task]) -> Iterator[Event]:
+    def run(self, job: Job, tasks: Sequence[Task]) -> Generator[Event, None, None]:
         """Run each task to its end; see `Executor.run`."""
         waiting = deque(tasks)
         deaths = Deaths()
@@ -69,6 +69,8 @@ class LocalExecutor(Executor):
         finally:
             for worker in crew:
                 worker.dismiss()
+                if worker.task is not None:
+                    job.clear(worker.task.number)
 
 
 class _Worker:

@@ -42,9 +42,9 @@ class TokenSet:
         """Each shard, open."""
         for record in self.records:
             with ShardReader(self.folder / record.name) as reader:
-                if reader.header != self.header:
+                if not reader.header.same_codec(self.header):
                     raise FormatError(
-                        "a shard of another codec or another version",
+                        "a shard of another codec",
                         where=str(self.folder / record.name),
                         how="one folder holds the tokens of one codec: tokenize again",
                     )

@@ -157,7 +157,7 @@ def _add_file(pipeline: Pipeline, writer: ShardWriter, file: SourceFile, reporte
     counts = _Counts(files=1, source_bytes=file.size)
     groups = writer.groups
     try:
-        for row in file_rows(pipeline, file):
+        for row in _blamed(file_rows(pipeline, file)):
             writer.add(row)
             counts.add_row(row)
             reporter.coded(values_of(row))
@@ -167,6 +167,14 @@ def _add_file(pipeline: Pipeline, writer: ShardWriter, file: SourceFile, reporte
         writer.take_back(file.source)
         raise
     return counts
+
+
+def _blamed(rows: Iterator[Row]) -> Iterator[Row]:
+    """What the system refuses while a file is read is the file's fault."""
+    try:
+        yield from rows
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror or error}") from error
 
 
 def values_of(row: Row) -> int:
