@@ -1,5 +1,7 @@
 """The same network in both engines, with the same weights. Import jax by `importorskip` before this."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,17 +31,26 @@ def difference(actual, expected):
     return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12)
 
 
-def called(module, function):
-    """`function(module)`, compiled; the state is changed as it changes it."""
-    graph, state = nnx.split(module)
+def compiled(module, function):
+    """`function(module)` as a function, compiled once; each call changes the state as it changes it."""
+    graph, _ = nnx.split(module)
 
+    @partial(jax.jit, compiler_options=QUICK)
     def run(state):
         module = nnx.merge(graph, state)
         return function(module), nnx.state(module)
 
-    out, state = jax.jit(run, compiler_options=QUICK)(state)
-    nnx.update(module, state)
-    return out
+    def call():
+        out, state = run(nnx.state(module))
+        nnx.update(module, state)
+        return out
+
+    return call
+
+
+def called(module, function):
+    """`function(module)`, compiled; the state is changed as it changes it."""
+    return compiled(module, function)()
 
 
 def gradients(module, value):

@@ -29,6 +29,7 @@ from parity.jax_twins import (
     assert_equal_gradients,
     assert_equal_state,
     called,
+    compiled,
     difference,
     gradients,
     load_twin,
@@ -194,16 +195,17 @@ def test_latents_pass_until_the_start_and_dead_codes_restart():
     z = clusters(4).reshape(4, 20, 2)
     spec = VqSpec(codebook_size=4, kmeans_after=2, kmeans_iterations=30, restart_after=2)
     twin = make_twin(spec, 2)
+    step = compiled(twin, lambda module: module(to_jax(z), train=True))
     errors = []
     for _ in range(3):
-        out = called(twin, lambda module: module(to_jax(z), train=True))
+        out = step()
         errors.append(float(np.abs(np.asarray(out.values) - z).max()))
         assert (float(out.losses["commitment"]) == 0) == (errors[-1] == 0)
     assert errors[:2] == [0, 0]
     assert 0 < errors[2] < 0.1
     twin.codebook[...] = twin.codebook[...].at[1:].set(1000.0)
     for _ in range(3):
-        called(twin, lambda module: module(to_jax(z), train=True))
+        step()
     away = np.abs(np.asarray(twin.codebook[...])[1:, None] - z.reshape(1, -1, 2)).max(axis=2)
     assert away.min(axis=1).max() < 1e-3  # each at a latent
 
@@ -230,9 +232,10 @@ def test_dropout_restores_from_the_first_stages():
     spec = ResidualSpec(stages=2, dropout=1.0, quantizer=VqSpec(**BOOK))
     twin = make_twin(spec)
     z = to_jax(windows(1, 9, DIM))
+    step = compiled(twin, lambda module: module(z, train=True))
     seen = set()
     for _ in range(12):
-        out = called(twin, lambda module: module(z, train=True))
+        out = step()
         assert len(out.tokens) == 2
         kept = [n for n in (1, 2) if np.allclose(out.values, twin.lookup(out.tokens[:n]), atol=1e-6)]
         seen.update(kept)
