@@ -25,7 +25,8 @@ from anycodec.torch.weights import load_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CODEC, RIVAL = GOLDEN / "01_taming_vqmodel", GOLDEN / "01_taming_discriminator"
-TRAINING = ("train.steps=3", "train.batch_size=2", "train.val_every=3", "train.val_batches=1")
+QUICK = ("train.batch_size=2", "train.val_batches=1", "train.threads=1", "data.workers=0")
+TRAINING = ("train.steps=3", "train.val_every=3", *QUICK)
 
 
 def run(*words: object):
