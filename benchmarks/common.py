@@ -35,7 +35,7 @@ MIB = 2**20
 POLL_SECONDS = 0.005
 POLL_SHARE = 0.01
 """Of a command's age: to look at one that runs for hours each 5 ms would slow it."""
-PACKAGES = ("torch", "numpy", "pod5", "av", "pandas", "pyarrow", "constriction")
+PACKAGES = ("torch", "numpy", "pod5", "av", "pandas", "pyarrow", "constriction", "jax", "flax", "optax")
 
 
 @dataclass(frozen=True, slots=True)
