@@ -174,12 +174,15 @@ def linear(fields: Fields, known: Values, planes: int):
     def expected(place: tuple):
         weights = flat[place[-1] * inputs : (place[-1] + 1) * inputs]
         near = [known.v.get(one, 0) for one in known.neighbours(place)[:taps]] + known.planes(place)
-        centre = sum(a * v for a, v in zip(weights, near, strict=False)) + weights[-1] + 2**11 >> 12
+        y = sum(a * v for a, v in zip(weights, near, strict=False)) + weights[-1] + 2**7 >> 8
+        y = cut(y, -(2**46), 2**46)
+        centre = y + 8 >> 4
+        mean = y - 16 * centre >> h
         activity = known.activity(place)
         number = sum(math.isqrt(2**i) <= activity for i in range(83)) - first
         scale = scales[cut(number, 0, classes - 1)]
         heavy, light = TAILS[tail]
-        return cut(centre, -(2**42), 2**42), [(0, scale, heavy), (0, min(scale + 24, 96), light)]
+        return centre, [(mean, scale, heavy), (mean, min(scale + 24, 96), light)]
 
     return expected, h
 

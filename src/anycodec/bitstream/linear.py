@@ -1,6 +1,6 @@
 """Prediction of a value from its neighbours by fixed-point weights that the segment carries.
 
-    prediction = (sum_i a_i v_i + sum_p b_p r_p + bias + 2^11) >> 12
+    prediction = (sum_i a_i v_i + sum_p b_p r_p + bias + 2^7) >> 8, in sixteenths of a grid step
 
 v are neighbours that are known already, r values of a reference (what the codec restored), both less the
 base of their channel. How far off it will be is told by the class of the residuals beside it,
@@ -26,8 +26,8 @@ from anycodec.bitstream.logistic import BUCKETS, LARGEST_SCALE, LARGEST_SHIFT, B
 FRACTION = 12
 """Bits behind the point of a weight."""
 LARGEST_WEIGHT = 2**15 - 1
-LARGEST_VALUE = 2**42
-"""A prediction is kept within."""
+LARGEST_VALUE = 2**46
+"""A prediction is kept within, in sixteenths of a grid step."""
 CLASSES = 84
 MOST_TAPS = 64
 _THRESHOLDS = np.array([math.isqrt(2**i) for i in range(CLASSES - 1)], np.int64)
@@ -36,6 +36,7 @@ _TAILS = ((4096, 0), (3968, 128), (3584, 512), (3072, 1024))
 _TAIL_SCALE = 24
 _FITTED = 2**16
 """Values that the weights are fitted to."""
+_N_SCALES = LARGEST_SCALE + 1
 _VALUES_A_WEIGHT = 32
 """Of a channel: so many, and a weight of two bytes pays."""
 _MOST_TAPS = 15
@@ -78,23 +79,23 @@ class LinearModel:
     shift: int
 
     def predict(self, lattice: Lattice, history: History, which: Integers) -> Integers:
-        """Predictions of the values with these indices."""
+        """Predictions of the values with these indices, in sixteenths of a grid step."""
         at = lattice.places[which]
         weights = self.weights[lattice.channels[which]]
         n_taps = self.weights.shape[1] - 1 - self.n_planes
-        total = weights[:, -1] + (1 << FRACTION - 1)
+        total = weights[:, -1] + (1 << FRACTION - 5)
         for i in range(n_taps):
             total += weights[:, i] * history.values[at + lattice.taps[i]]
         for i, plane in enumerate(history.planes):
             total += weights[:, n_taps + i] * plane[at]
-        predicted: Integers = np.clip(total >> FRACTION, -LARGEST_VALUE, LARGEST_VALUE)
+        predicted: Integers = np.clip(total >> FRACTION - 4, -LARGEST_VALUE, LARGEST_VALUE)
         return predicted
 
     def mixture(self, lattice: Lattice, history: History, which: Integers) -> Mixture:
         """What to expect of the values with these indices."""
-        centre = self.predict(lattice, history, which)
+        centre, rest = _rounded(self.predict(lattice, history, which))
         place = np.clip(activity(lattice, history, which) - self.first, 0, len(self.scales) - 1)
-        return _around(centre, self.scales[place], self.tail)
+        return _around(centre, rest >> self.shift, self.scales[place], self.tail)
 
     def write(self, fields: FieldWriter) -> None:
         fields.byte(self.weights.shape[1] - 1 - self.n_planes)
@@ -136,10 +137,16 @@ def fit(lattice: Lattice, history: History, channels: int) -> LinearModel:
     model = LinearModel(weights, len(history.planes), 0, np.zeros(1, np.int32), 0, 0)
     everything = np.arange(len(lattice.places))
     values = history.values[lattice.places]
-    residuals = values - model.predict(lattice, history, everything)
-    history.residuals[lattice.places] = residuals
+    centre, rest = _rounded(model.predict(lattice, history, everything))
+    history.residuals[lattice.places] = values - centre
     classes = activity(lattice, history, everything)
-    return _with_scales(model, residuals, classes)
+    return _with_scales(model, values - centre, rest, classes)
+
+
+def _rounded(sixteenths: Integers) -> tuple[Integers, Integers]:
+    """Whole steps, and what is left in -8..7 sixteenths."""
+    whole = sixteenths + 8 >> 4
+    return whole, sixteenths - 16 * whole
 
 
 def _fit_channel(lattice: Lattice, history: History, channel: int, taps: int) -> Integers:
@@ -167,41 +174,42 @@ def _fit_channel(lattice: Lattice, history: History, channel: int, taps: int) ->
     return weights
 
 
-def _with_scales(model: LinearModel, residuals: Integers, classes: Integers) -> LinearModel:
+def _with_scales(model: LinearModel, residuals: Integers, rest: Integers, classes: Integers) -> LinearModel:
     """The scale of each class, and the tail of all, that make the residuals cheapest."""
     if not len(residuals):
         return model
     typical = float(np.median(np.abs(residuals)))
     shift = min(LARGEST_SHIFT, max(0, int(math.log2(max(typical, 1) / 2.5))))
-    first, last = int(classes.min()), int(classes.max())
+    first, n = int(classes.min()), int(np.ptp(classes)) + 1
     buckets = Buckets.of(residuals, shift)
     found, _ = buckets.split(residuals)
-    counts = np.bincount((classes - first) * BUCKETS + found, minlength=(last - first + 1) * BUCKETS)
-    costs = counts.reshape(-1, BUCKETS) @ _bits(buckets).T  # [classes tails * scales]
-    costs = costs.reshape(last - first + 1, len(_TAILS), LARGEST_SCALE + 1)
-    tail = int(costs.min(axis=2).sum(axis=0).argmin())
-    scales = costs[:, tail].argmin(axis=1).astype(np.int32)
+    costs = np.zeros((n, len(_TAILS) * _N_SCALES))
+    for mean in np.unique(rest >> shift).tolist():
+        here = rest >> shift == mean
+        kinds = (classes[here] - first) * BUCKETS + found[here]
+        counts = np.bincount(kinds, minlength=n * BUCKETS).reshape(n, BUCKETS)
+        costs += counts @ _bits(buckets, mean).T
+    by_tail = costs.reshape(n, len(_TAILS), _N_SCALES)
+    tail = int(by_tail.min(axis=2).sum(axis=0).argmin())
+    scales = by_tail[:, tail].argmin(axis=1).astype(np.int32)
     return LinearModel(model.weights, model.n_planes, first, scales, tail, shift)
 
 
-def _bits(buckets: Buckets) -> NDArray[np.float64]:
-    """What each bucket costs [tails * scales, BUCKETS]."""
+def _bits(buckets: Buckets, mean: int) -> NDArray[np.float64]:
+    """What each bucket costs [tails * scales, BUCKETS] around this mean."""
+    every, zero = np.arange(_N_SCALES, dtype=np.int32), np.zeros(_N_SCALES, np.int64)
     probabilities = [
-        buckets.probabilities(_around(np.zeros(LARGEST_SCALE + 1, np.int64), _EVERY_SCALE, tail))
-        for tail in range(len(_TAILS))
+        buckets.probabilities(_around(zero, zero + mean, every, tail)) for tail in range(len(_TAILS))
     ]
     return PRECISION - np.log2(np.concatenate(probabilities) + 1)
 
 
-def _around(centre: Integers, core: NDArray[np.int32], tail: int) -> Mixture:
-    """Two logistics of these scales and `_TAIL_SCALE` more around each centre."""
+def _around(centre: Integers, mean: Integers, core: NDArray[np.int32], tail: int) -> Mixture:
+    """Two logistics of these scales and `_TAIL_SCALE` more, `mean` off each centre."""
     wide = np.minimum(core + _TAIL_SCALE, LARGEST_SCALE)
     return Mixture(
         centre=centre,
-        means=np.zeros((len(core), 2), np.int32),
+        means=np.stack([mean, mean], axis=1).astype(np.int32),
         scales=np.stack([core, wide], axis=1),
         weights=np.broadcast_to(np.array(_TAILS[tail], np.int32), (len(core), 2)),
     )
-
-
-_EVERY_SCALE = np.arange(LARGEST_SCALE + 1, dtype=np.int32)

@@ -20,7 +20,7 @@ from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.lattice import HISTORY, Integers, Lattice
 from anycodec.bitstream.limits import MOST_MODELS
-from anycodec.bitstream.linear import LARGEST_VALUE, History
+from anycodec.bitstream.linear import History
 from anycodec.bitstream.logistic import FARTHEST, LARGEST_SCALE, WEIGHT_BITS, Mixture
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -175,7 +175,7 @@ class NetworkModel:
         moved = np.take_along_axis(means, first, axis=1) + 8 >> 4
         scales = (outputs[:, 2] >> _OUTPUT - 3) + _NARROWEST + self.level // 2 - 8 * self.shift
         return Mixture(
-            centre=np.clip(last[:, 0] + moved[:, 0], -LARGEST_VALUE, LARGEST_VALUE),
+            centre=last[:, 0] + moved[:, 0],
             means=np.clip(means - 16 * moved >> self.shift, -FARTHEST, FARTHEST).astype(np.int32),
             scales=np.clip(scales, 0, LARGEST_SCALE).astype(np.int32),
             weights=weights.astype(np.int32),
