@@ -25,7 +25,7 @@ import common
 TIMES = 100
 TARGET_SPEEDUP = 1.6
 TARGET_GROWTH = 1.1
-SHARD = "8MB"
+SHARD = "2MB"
 CODEC = {
     "type": "simvqgan", "base_channels": 8, "stem_stride": 8, "channels": [8], "strides": [2],
     "res_blocks": 0, "mid_blocks": 0, "latent_channels": 4,
@@ -103,8 +103,9 @@ def main() -> None:
         if row is not start:
             more = row["samples"] - start["samples"]
             row["samples_a_second_without_start"] = more / max(1e-9, row["seconds"] - start["seconds"])
-            work = row["cpu_seconds"] - row["workers"] * start["cpu_seconds"]
-            row["samples_a_cpu_second"] = more / max(1e-9, work)
+            work = row["cpu_seconds"] - start["cpu_seconds"]
+            if row["workers"] == start["workers"]:
+                row["samples_a_cpu_second"] = more / max(1e-9, work)
         print("  " + "  ".join(f"{key} {value}" for key, value in common.rounded(row).items()), flush=True)
     claims = [
         common.verdict(

@@ -19,6 +19,7 @@ from anycodec.data import window
 from anycodec.data.tokens import TokenDataset
 from anycodec.errors import FormatError, RunError
 from anycodec.io import formats
+from anycodec.io.pod5_fields import FLOATS
 from anycodec.types import FileInfo, Signal, SignalInfo
 from anycodec.workflows import compress, decompress, detokenize, samples, tokenize, tokens
 from anycodec.workflows.train import run as train
@@ -129,6 +130,13 @@ def restored(folder: Path) -> dict[str, object]:
         parts = formats.read(folder / name, source, 2**20)
         found[name] = [(part.info, part.start, part.values.tobytes()) for part in parts]
     return found
+
+
+def test_bytes_do_not_depend_on_the_order_of_sets(tokenized: Tokenized) -> None:
+    infos = pq.read_table(tokenized.tokens, columns=["info"])["info"].to_pylist()
+    for meta in (json.loads(info)["meta"] for info in infos if info and "median_before" in info):
+        floats = [name for name in meta if name in FLOATS]
+        assert floats == [name for name in FLOATS if name in meta]
 
 
 def test_tokens_of_two_levels_are_packed(tokenized: Tokenized, tmp_path: Path) -> None:

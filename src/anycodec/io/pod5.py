@@ -193,7 +193,7 @@ class _Batch:
         kept = {name: getattr(columns, name).to_pylist() for name in OTHERS}
         if "channel_32bit" in columns._fields:
             kept["channel"] = columns.channel_32bit.to_pylist()
-        for name in FLOATS.keys() & set(columns._fields):
+        for name in (name for name in FLOATS if name in columns._fields):  # in this order: files depend on it
             kept[name] = json_floats(getattr(columns, name).to_numpy(zero_copy_only=False))
         kept["run_info"] = [run_index[name] for name in columns.run_info.to_pylist()]
         self._kept: dict[str, list[Any]] = kept
