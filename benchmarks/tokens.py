@@ -83,6 +83,11 @@ def tokenize(run: Path, data: Path, out: Path, workers: int) -> dict[str, Any]:
     }
 
 
+def rate(samples: int, seconds: float) -> float | None:
+    """None where the machine was too busy to tell."""
+    return samples / seconds if seconds > 0 else None
+
+
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--times", type=int, help=f"how often the sample is there (default: {TIMES})")
@@ -102,15 +107,15 @@ def main() -> None:
         row["samples_a_second"] = row["samples"] / row["seconds"]
         if row is not start:
             more = row["samples"] - start["samples"]
-            row["samples_a_second_without_start"] = more / max(1e-9, row["seconds"] - start["seconds"])
+            row["samples_a_second_without_start"] = rate(more, row["seconds"] - start["seconds"])
             work = row["cpu_seconds"] - start["cpu_seconds"]
             if row["workers"] == start["workers"]:
-                row["samples_a_cpu_second"] = more / max(1e-9, work)
+                row["samples_a_cpu_second"] = rate(more, work)
         print("  " + "  ".join(f"{key} {value}" for key, value in common.rounded(row).items()), flush=True)
     claims = [
         common.verdict(
             "two workers over one",
-            two["samples_a_second_without_start"] / one["samples_a_second_without_start"],
+            (two["samples_a_second_without_start"] or 0) / (one["samples_a_second_without_start"] or 1),
             TARGET_SPEEDUP,
             below=False,
         ),
