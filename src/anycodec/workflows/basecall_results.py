@@ -179,10 +179,9 @@ class BasecallEvaluation:
 
     def table(self) -> Table:
         """A row a variant, narrow enough for a terminal of 80 columns."""
-        table = Table(
-            title=f"bases called by {self.basecaller}", title_justify="left", box=None, padding=(0, 1)
-        )
-        table.add_column("", overflow="fold")
+        title = f"bases called by {self.basecaller}"
+        table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+        table.add_column("", overflow="fold", min_width=len("lossless"))
         for name in ("bits/\nsample", "identity, %\nmedian / mean", "un-\naligned",
                      "to lossless, %\nmedian / mean", "RMSE\nADC / pA", "reads\nin / out"):  # fmt: skip
             table.add_column(name, justify="right", no_wrap=True)
