@@ -89,9 +89,8 @@ class TrainBatches:
 
         def part(place: tuple[slice, ...] | None) -> NDArray[np.float32]:
             """The share of one device; those of other processes are never read here."""
-            return np.stack(
-                [np.concatenate([windows.item(*key) for key in batch[place[1]]]) for batch in keys]
-            )
+            rows = slice(None) if place is None else place[1]
+            return np.stack([np.concatenate([windows.item(*key) for key in batch[rows]]) for batch in keys])
 
         shape = (len(keys), len(keys[0]), *self._window)
         return jax.make_array_from_callback(shape, split(self._mesh, 1), part)
