@@ -35,7 +35,7 @@ AnyFormat = Format[Any]
 
 _SHRINKS = (1.0, 1 - 1e-6, 0.999, 0.9, 0.5, 0.0)
 """Bounds to try, in E: what a file stores can be rounded once more."""
-_PROBED_WINDOWS = 16
+_PROBED_WINDOWS = 4
 _WORTH = 1.2
 """Codec and residual of the probed stretch must be smaller than this, in bytes of the plain path."""
 _ALWAYS_RAW = 2**12
