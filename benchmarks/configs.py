@@ -48,7 +48,7 @@ class Case:
 
     Attributes:
         config: name in configs/.
-        root: `data.root` under the folder of recorded files, or `samples KIND`.
+        root: `data.root` under the folder of recorded files, or `samples KIND [OPTIONS]`.
         settings: further settings.
     """
 
@@ -66,6 +66,11 @@ CASES = {
     "microdoppler-vqgan": Case("microdoppler-vqgan", "gait10", WATCHED),
     "microdoppler-vqgan, built-in": Case("microdoppler-vqgan", "samples gait", WATCHED),
 }
+QUICK = Case(
+    "video-dvae",
+    "samples images --size small",
+    (*PICTURES, "codec.base_channels=8", "codec.quantizer.codebook_size=16", "data.workers=0"),
+)
 
 
 def trained(case: Case, root: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -88,12 +93,12 @@ def trained(case: Case, root: Path, folder: Path, options: argparse.Namespace) -
     return found
 
 
-def evaluation(run: RunDirectory, net: str) -> Evaluation:
-    """How the run does on its test split, LPIPS among the figures."""
+def evaluation(run: RunDirectory, net: str | None) -> Evaluation:
+    """How the run does on its test split, LPIPS through `net` among the figures."""
     path = evaluation_path(run)
     found = Evaluation.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if found is None or f"lpips_{net}" not in found.codec.original:
-        common.run(common.anycodec("evaluate", run.path, "--lpips", net))
+    if found is None or (net and f"lpips_{net}" not in found.codec.original):
+        common.run(common.anycodec("evaluate", run.path, *(["--lpips", net] if net else [])))
         found = Evaluation.from_json(path.read_text(encoding="utf-8"))
     return found
 
@@ -233,10 +238,11 @@ def markdown(tables: Mapping[str, Mapping[str, Any]]) -> str:
     for name, found in tables.items():
         codec = found["codec"]
         used = ", ".join(f"{share:.0%}" for share in shares(found))
+        lpips = codec.get(f"lpips_{found['lpips_net']}", float("nan"))
         lines.append(
             f"| {name} | {found['steps']:,} steps, {found['minutes']:.1f} min | {found['peak_mib']:,.0f} MiB "
             f"| {found['bits_per_pixel']:.3f} | {codec['psnr']:.2f} dB | {codec['ssim']:.3f} "
-            f"| {codec['lpips_' + found['lpips_net']]:.3f} | {used} |"
+            f"| {lpips:.3f} | {used} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -247,7 +253,7 @@ def source(case: Case, data: Path, folder: Path) -> Path:
         return data / case.root
     root = folder / "samples"
     if not root.is_dir():
-        common.run(common.anycodec("samples", case.root.split()[1], root))
+        common.run(common.anycodec(*case.root.split()[:2], root, *case.root.split()[2:]))
     return root
 
 
@@ -262,7 +268,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--figure", type=Path, help="where to draw the runs with a discriminator")
     options: argparse.Namespace = parser.parse_args()
     if options.quick:
-        options.cases, options.steps = ["microdoppler-vqgan, built-in"], 2
+        options.steps, options.lpips = 2, None
     elif not options.data.is_dir():
         parser.exit(0, f"no recorded files at {options.data}: nothing to measure (--data, or --quick)\n")
     return options
@@ -272,9 +278,10 @@ def main() -> None:
     options = options_of()
     tables: dict[str, dict[str, Any]] = {}
     drawn: dict[str, RunDirectory] = {}
+    cases = {"video-dvae": QUICK} if options.quick else {name: CASES[name] for name in options.cases}
     with common.workspace(options.runs) as folder:
-        for name in options.cases:
-            case, run = CASES[name], folder / name.replace(", ", "-")
+        for name, case in cases.items():
+            run = folder / name.replace(", ", "-")
             root = source(case, options.data, folder)
             tables[name] = measure(case, root, run, options)
             if tables[name]["adversarial"]:

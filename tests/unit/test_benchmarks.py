@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "adversarial",
     "collapse",
+    "configs",
     "engines",
     "entropy",
     "loader",
