@@ -163,3 +163,9 @@ def test_grey_pictures_in_a_codec_of_three_channels(colour_run, tmp_path):
 def test_levels_that_do_not_match(tmp_path, text, override, words):
     refused(train(tmp_path, text, tmp_path, override), *words)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["commitment", "loss"])
+def test_names_of_terms_that_others_have(tmp_path, name):
+    text = SERIES + f"losses: {{{name}: {{type: mse}}}}\n"
+    refused(train(tmp_path, text, tmp_path), "figure that trainings have anyway", "another name")

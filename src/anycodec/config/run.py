@@ -100,12 +100,23 @@ def _seconds_mistake(data: DataSpec) -> tuple[str, str] | None:
     return None
 
 
+TAKEN = frozenset(
+    {"adaptive_weight", "codebook", "codes_dead", "codes_used", "commitment", "discriminator", "entropy",
+     "feature_matching", "generator", "gradient_penalty", "gradient_ratio", "kl", "logits_fake",
+     "logits_real", "loss", "orthogonality", "perplexity", "skipped_updates"}
+)  # fmt: skip
+"""Columns of metrics.csv that a quantizer, a discriminator or the sum has: no term can have their names."""
+
+
 def _term_mistakes(losses: Mapping[str, LossSpec], window: LossWindow) -> Iterator[tuple[str, str, str]]:
     """The key that holds each mistake about a loss term, what is wrong, and how to mend it."""
     for name, term in losses.items():
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
             how = "begin with a letter; letters, digits and _ may follow"
             yield f"losses.{name}", f"{name!r} is no name for a loss term", how
+        if name in TAKEN:
+            what = f"{name!r} is the name of a figure that trainings have anyway"
+            yield f"losses.{name}", what, "choose another name for the term"
         misfit = term.misfit(window)
         if misfit:
             yield f"losses.{name}.{misfit.setting}", misfit.what, misfit.how
