@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anycodec.config import adversarial, codec, data, discriminator, loss, quantizer, train
 from anycodec.config.loader import dump_spec, load_spec
-from anycodec.config.run import RunSpec
+from anycodec.config.run import TAKEN, RunSpec
 
 # what YAML 1.1, YAML 1.2 and Python read differently
 AMBIGUOUS = [
@@ -72,8 +72,11 @@ trainings = st.builds(
     clip=st.none() | positive,
     wandb=st.none() | st.builds(train.WandbSpec, project=text),
 )
+terms = (
+    st.sampled_from(["on", "No", "null", "nan", "y"]) | st.from_regex(r"\A[A-Za-z][A-Za-z0-9_]*\Z")
+).filter(lambda name: name not in TAKEN)
 losses = st.dictionaries(
-    text, st.builds(loss.MseSpec, weight=st.floats(0, 1e300)) | st.builds(loss.L1Spec), min_size=1
+    terms, st.builds(loss.MseSpec, weight=st.floats(0, 1e300)) | st.builds(loss.L1Spec), min_size=1
 )
 contests = st.builds(
     adversarial.AdversarialSpec,
