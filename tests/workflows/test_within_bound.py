@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -159,6 +159,7 @@ def signals(draw: st.DrawFn) -> np.ndarray:
     st.sampled_from([0, 1e-9, 1e-3, 0.004999, 0.3, 1, 2.5, 1000, 1e20]),
     st.sampled_from(["native", "relative"]),
 )
+@example(np.array([[0.1257]], np.float16), 0, "native")
 @same_folder
 def test_every_value_of_an_array_is_within_its_bound(arrays, tmp_path, values, most, unit) -> None:
     np.save(tmp_path / "a.npy", values)

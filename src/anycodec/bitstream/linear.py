@@ -163,15 +163,21 @@ def _fit_channel(lattice: Lattice, history: History, channel: int, taps: int) ->
     size = max(1.0, float(np.abs(y).mean()))
     x[:, -1] = size
     ridge = 1e-6 * size**2 * (len(y) + 1) * np.eye(x.shape[1])
-    found = np.linalg.solve(x.T @ x + ridge, x.T @ y)
+    found = _solve(x.T @ x + ridge, x.T @ y)
     for _ in range(3):
         off = np.abs(y - x @ found)
         robust = 1 / (1 + off / (0.5 * off.mean() + 0.5))
-        found = np.linalg.solve((x * robust[:, None]).T @ x + ridge, (x * robust[:, None]).T @ y)
+        found = _solve((x * robust[:, None]).T @ x + ridge, (x * robust[:, None]).T @ y)
     found[-1] *= size
     whole = np.rint(found * 2**FRACTION)
     weights: Integers = np.clip(whole, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int64)
     return weights
+
+
+def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a^-1 b; the shortest of all solutions where a codec that is far off drowns the ridge."""
+    found: NDArray[np.float64] = np.linalg.lstsq(a, b)[0]
+    return found
 
 
 def _with_scales(model: LinearModel, residuals: Integers, rest: Integers, classes: Integers) -> LinearModel:
