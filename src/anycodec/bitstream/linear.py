@@ -176,8 +176,7 @@ def _fit_channel(lattice: Lattice, history: History, channel: int, taps: int) ->
 
 def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """a^-1 b; the shortest of all solutions where a codec that is far off drowns the ridge."""
-    found: NDArray[np.float64] = np.linalg.lstsq(a, b)[0]
-    return found
+    return np.asarray(np.linalg.lstsq(a, b)[0], np.float64)
 
 
 def _with_scales(model: LinearModel, residuals: Integers, rest: Integers, classes: Integers) -> LinearModel:
