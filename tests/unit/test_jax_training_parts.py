@@ -22,6 +22,7 @@ from anycodec.training.figures import Pooled
 from anycodec.training.finite import require_finite
 from anycodec.training.snapshot import NetworkState, Snapshot, load_snapshot, save_snapshot
 from anycodec.training.standing import Progress
+from unit.test_training_parts import Counted
 
 jax = pytest.importorskip("jax")
 
@@ -108,24 +109,6 @@ def test_names_are_those_of_the_weights() -> None:
 
 
 # --- batches ------------------------------------------------------------------------------------------
-
-
-class Counted:
-    """Windows [1 1 8] whose values tell epoch and index."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def epoch_order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng(epoch).permutation(self.length)
-
-    def item(self, epoch: int, index: int) -> np.ndarray:
-        return np.full((1, 1, 8), 100 * epoch + index, np.float32)
-
-    def close(self) -> None: ...
 
 
 class Damaged(Counted):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from anycodec.config.base import Spec
 from anycodec.config.quantizers.codebook import CodebookSpec
 from anycodec.config.quantizers.ema import EmaSpec
+from anycodec.config.quantizers.fsq import FsqSpec
 from anycodec.config.quantizers.single import SingleSpec
 
 
@@ -48,3 +49,23 @@ class ResidualSpec(Spec):
     def codebook_sizes(self) -> tuple[int, ...]:
         """Codes a level."""
         return self.quantizer.codebook_sizes * self.stages
+
+    @property
+    def stage(self) -> SingleSpec:
+        """Settings of a stage, whose codes are as wide as its latents; levels of fsq cover what is left.
+
+        What is counted in steps holds for a shared codebook too, which is used `stages` times a step.
+        """
+        stage = self.quantizer
+        if isinstance(stage, FsqSpec):
+            return stage.model_copy(update={"bound": "clip", "symmetric": True})
+        if not isinstance(stage, CodebookSpec):
+            return stage
+        uses = self.stages if self.shared else 1
+        return stage.model_copy(
+            update={
+                "code_dim": None,
+                "kmeans_after": uses * stage.kmeans_after,
+                "restart_after": uses * stage.restart_after,
+            }
+        )

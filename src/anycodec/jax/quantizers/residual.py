@@ -12,7 +12,7 @@ from flax import nnx
 from jax.lax import stop_gradient
 from numpy.random import Generator
 
-from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
+from anycodec.config.quantizer import ResidualSpec
 from anycodec.jax.layers.linear import Linear
 from anycodec.jax.quantizers import make_quantizer
 from anycodec.jax.quantizers.base import Quantized, Quantizer, TokenGrids
@@ -44,7 +44,7 @@ class Residual(Quantizer):
         self.project_in: Linear | None
         self.project_out: Linear | None
         self.project_in, self.project_out = (None, None) if width == dim else projections(dim, width, rng)
-        stage = _stage_spec(spec)
+        stage = spec.stage
         books = 1 if spec.shared else spec.stages
         self.books: nnx.List[Quantizer] = nnx.List([make_quantizer(stage, width, rng) for _ in range(books)])
         self.draws = Draws.of(rng) if spec.dropout else None
@@ -129,23 +129,3 @@ class Residual(Quantizer):
         """Number, quantizer and scale, [] or [d], of each stage."""
         for i in range(self.spec.stages):
             yield i, self._stage(i), self._stage(0).shrinkage ** i
-
-
-def _stage_spec(spec: ResidualSpec) -> SingleSpec:
-    """Settings of a stage, whose codes are as wide as its latents; levels of fsq cover what is left.
-
-    What is counted in steps holds for a shared codebook too, which is used `stages` times a step.
-    """
-    stage = spec.quantizer
-    if isinstance(stage, FsqSpec):
-        return stage.model_copy(update={"bound": "clip", "symmetric": True})
-    if not isinstance(stage, CodebookSpec):
-        return stage
-    uses = spec.stages if spec.shared else 1
-    return stage.model_copy(
-        update={
-            "code_dim": None,
-            "kmeans_after": uses * stage.kmeans_after,
-            "restart_after": uses * stage.restart_after,
-        }
-    )

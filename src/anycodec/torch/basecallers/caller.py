@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from anycodec.cache import require_weights
 from anycodec.engine import BasecallerName, BaseProbabilities
-from anycodec.errors import WeightsError
 from anycodec.torch.basecallers.quartznet import BONITO_R941, LABELS, QuartzNet
 from anycodec.torch.device import coding_memory
+from anycodec.torch.features.published import load_published
 
 CHUNK = 36_000
 """Samples that are computed at once, without the margins: bounds memory whatever the read."""
@@ -30,16 +27,8 @@ def load_basecaller(name: BasecallerName, device: torch.device) -> BaseProbabili
     Raises:
         WeightsError: they are not there or damaged; says which command mends it.
     """
-    path = require_weights(name)
     network = QuartzNet(BONITO_R941)
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"damaged weights: {str(error).splitlines()[0]}",
-            where=str(path),
-            how=f"get them again: anycodec weights get {name}",
-        ) from error
+    load_published(network, name)
     network = network.to(device).eval()
 
     def probabilities(current: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from anycodec.config.quantizer import CodebookSpec, FsqSpec, ResidualSpec, SingleSpec
+from anycodec.config.quantizer import ResidualSpec
 from anycodec.torch.quantizers import make_quantizer
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
 from anycodec.torch.quantizers.beam import beam_search
@@ -44,7 +44,7 @@ class Residual(Quantizer):
         self.project_out: nn.Module = nn.Identity()
         if width != dim:
             self.project_in, self.project_out = projections(dim, width)
-        stage = _stage_spec(spec)
+        stage = spec.stage
         self.books = nn.ModuleList(
             make_quantizer(stage, width) for _ in range(1 if spec.shared else spec.stages)
         )
@@ -139,26 +139,6 @@ class Residual(Quantizer):
         drawn = agree(torch.rand(2, device=self.scales.device))
         dropped = bool(drawn[0] < self.spec.dropout)
         return 1 + int(drawn[1] * self.spec.stages) if dropped else self.spec.stages
-
-
-def _stage_spec(spec: ResidualSpec) -> SingleSpec:
-    """Settings of a stage, whose codes are as wide as its latents; levels of fsq cover what is left.
-
-    What is counted in steps holds for a shared codebook too, which is used `stages` times a step.
-    """
-    stage = spec.quantizer
-    if isinstance(stage, FsqSpec):
-        return stage.model_copy(update={"bound": "clip", "symmetric": True})
-    if not isinstance(stage, CodebookSpec):
-        return stage
-    uses = spec.stages if spec.shared else 1
-    return stage.model_copy(
-        update={
-            "code_dim": None,
-            "kmeans_after": uses * stage.kmeans_after,
-            "restart_after": uses * stage.restart_after,
-        }
-    )
 
 
 def _channels(layer: nn.Module, z: Tensor) -> Tensor:
