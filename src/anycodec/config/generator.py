@@ -1,0 +1,13 @@
+"""Any generator's spec. `type` names the module in `anycodec/config/generators/` and `torch/generators/`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from anycodec.config.generators.dit import DitSpec
+
+GeneratorSpec = Annotated[DitSpec, Field()]
+
+__all__ = ["DitSpec", "GeneratorSpec"]
