@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONSTRAINED_EXTRAS = ("pod5", "video", "track")
+CONSTRAINED_EXTRAS = ("pod5", "video", "track", "generate")
 
 
 def normalised(requirement: str) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from anycodec.config.generators.dit import DitSpec
+from anycodec.config.generators.unet import UnetSpec
 
-GeneratorSpec = Annotated[DitSpec, Field()]
+GeneratorSpec = Annotated[DitSpec | UnetSpec, Field(discriminator="type")]
 
-__all__ = ["DitSpec", "GeneratorSpec"]
+__all__ = ["DitSpec", "GeneratorSpec", "UnetSpec"]
