@@ -26,8 +26,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from anycodec.atomic import atomic_path, atomic_write, disk_full
-from anycodec.config.loader import dump_spec, load_spec
+from anycodec.config.base import Spec
+from anycodec.config.kinds import CODEC, AnyKind, Kind, S, kind_of
+from anycodec.config.loader import dump_spec, load_kind
 from anycodec.config.run import RunSpec
+from anycodec.config.source import read_file
 from anycodec.errors import RunError
 
 Arrays = dict[str, NDArray[Any]]
@@ -83,13 +86,28 @@ class RunDirectory:
     def log(self) -> Path:
         return self.path / "train.log"
 
-    def create(self, spec: RunSpec) -> None:
+    def create(self, spec: Spec) -> None:
         """Make the folder and store the resolved configuration."""
         self.path.mkdir(parents=True, exist_ok=True)
         atomic_write(self.config, dump_spec(spec))
 
     def spec(self) -> RunSpec:
+        """The configuration of this run, which is a codec's; see `spec_of`."""
+        return self.spec_of(CODEC)
+
+    def spec_of(self, kind: Kind[S]) -> S:
         """The configuration of this run.
+
+        Raises:
+            RunError: not a run directory, or a run of another kind.
+        """
+        found = self.kind()
+        if found is not kind:
+            raise RunError(f"this is the run of a {found}, not of a {kind}", where=str(self.path))
+        return load_kind(kind, self.config, check_paths=False)
+
+    def kind(self) -> AnyKind:
+        """What the run is of.
 
         Raises:
             RunError: not a run directory.
@@ -100,7 +118,7 @@ class RunDirectory:
                 where=str(self.path),
                 how="give the folder that `anycodec train` wrote, e.g. runs/nanopore",
             )
-        return load_spec(self.config, check_paths=False)
+        return kind_of(read_file(self.config)[0])
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest, {} before the first checkpoint.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from anycodec.config import param_json_keys
+from anycodec.config.kinds import CODEC
 from anycodec.config.loader import check_tree, load_spec
 from anycodec.config.param_json import convert_param_json
 from anycodec.errors import ConfigError
@@ -56,7 +57,7 @@ def params(path: Path, **changes) -> Path:
 
 
 def spec_of(path: Path):
-    return check_tree(convert_param_json(path).root, check_paths=False)
+    return check_tree(convert_param_json(path).root, kind=CODEC, check_paths=False)
 
 
 def test_the_documented_file(file):

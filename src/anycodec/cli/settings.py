@@ -9,21 +9,23 @@ import typer
 
 from anycodec.cli.app import Config, Overrides, config_app, weights_app
 
+KindName = Annotated[Literal["codec", "generator"], typer.Option(help="What the run is of.")]
+
 
 @config_app.command("keys")
-def config_keys() -> None:
+def config_keys(*, kind: KindName = "codec") -> None:
     """Every key with its type, default and meaning."""
     from anycodec.workflows import config as workflow
 
-    workflow.keys()
+    workflow.keys(kind)
 
 
 @config_app.command("schema")
-def config_schema() -> None:
+def config_schema(*, kind: KindName = "codec") -> None:
     """The JSON schema, for editors."""
     from anycodec.workflows import config as workflow
 
-    workflow.schema()
+    workflow.schema(kind)
 
 
 @config_app.command("show")

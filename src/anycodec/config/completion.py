@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anycodec.config.keys import active_keys, config_keys
+from anycodec.config.kinds import kind_of
 from anycodec.config.overrides import apply_overrides
 from anycodec.config.source import Node, read_file
 from anycodec.errors import ConfigError
@@ -25,7 +26,10 @@ def complete_override(config: Path | None, before: Sequence[str], incomplete: st
     if not last and done and "=" not in done[-1]:
         last = f"{done.pop()}="
     key, equals, value = last.partition("=")
-    leaves = active_keys(_tree(config, done))
+    tree = _tree(config)
+    kind = kind_of(tree, done)
+    apply_overrides(tree, done, kind)
+    leaves = active_keys(tree, kind)
     if equals:
         prefix = f"{key}=" if last == incomplete else ""
         choices = leaves[key].choices if key in leaves else ()
@@ -33,7 +37,7 @@ def complete_override(config: Path | None, before: Sequence[str], incomplete: st
     names = [name for name in leaves if name.startswith(key)]
     if len(names) == 1 and leaves[names[0]].choices:
         return [(f"{names[0]}={choice}", "") for choice in leaves[names[0]].choices]
-    meanings = {row.key: row.description for row in config_keys()}
+    meanings = {row.key: row.description for row in config_keys(kind)}
     return [(f"{name}=", meanings.get(name) or leaves[name].text) for name in names]
 
 
@@ -48,13 +52,12 @@ def _rejoined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _tree(config: Path | None, overrides: Sequence[str]) -> Node:
-    """The settings typed so far; a configuration that can't be read counts as empty."""
-    root = Node({}, "")
-    if config is not None:
-        try:
-            root, _ = read_file(config)
-        except ConfigError:
-            root = Node({}, "")
-    apply_overrides(root, overrides)
+def _tree(config: Path | None) -> Node:
+    """The settings of a file; a configuration that can't be read counts as empty."""
+    if config is None:
+        return Node({}, "")
+    try:
+        root, _ = read_file(config)
+    except ConfigError:
+        return Node({}, "")
     return root

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from anycodec.config.schema import ROOT, TAG, Leaf, Section, Shape, Table, default_tag, field_shape
+from anycodec.config.kinds import CODEC, AnyKind
+from anycodec.config.schema import TAG, Leaf, Section, Shape, Table, default_tag, field_shape, top_section
 from anycodec.config.source import Node, from_plain
 
 
@@ -31,14 +32,14 @@ class ConfigKey:
     description: str
 
 
-def config_keys() -> list[ConfigKey]:
-    """Every setting there is, in the order of the specs."""
-    return list(_section_keys(ROOT))
+def config_keys(kind: AnyKind = CODEC) -> list[ConfigKey]:
+    """Every setting that runs of a kind have, in the order of the specs."""
+    return list(_section_keys(top_section(kind.spec)))
 
 
-def active_keys(root: Node) -> dict[str, Leaf]:
+def active_keys(root: Node, kind: AnyKind = CODEC) -> dict[str, Leaf]:
     """The settings that the configuration under `root` can have, given the types it chose."""
-    return dict(_active(ROOT, root, ""))
+    return dict(_active(top_section(kind.spec), root, ""))
 
 
 def _section_keys(section: Section) -> Iterator[ConfigKey]:

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from anycodec.config.keys import active_keys
+from anycodec.config.kinds import CODEC, AnyKind
 from anycodec.config.nearest import did_you_mean, nearest
-from anycodec.config.schema import ROOT, TAG, UNKNOWN, Leaf, Section, Shape, Table, field_shape
+from anycodec.config.schema import TAG, UNKNOWN, Leaf, Section, Shape, Table, field_shape, top_section
 from anycodec.config.source import Node
 from anycodec.errors import UserError
 
@@ -19,17 +20,19 @@ _LONGEST_SHOWN = 60
 Path = tuple[str, ...]
 
 
-def explain(error: ValidationError, root: Node) -> list[UserError]:
+def explain(error: ValidationError, root: Node, kind: AnyKind) -> list[UserError]:
     """One mistake a key; a missing key that was mistyped counts once."""
     found: dict[Path, UserError] = {}
-    located = [(details, *_locate(details["loc"])) for details in error.errors(include_url=False)]
+    located = [(details, *_locate(details["loc"], kind)) for details in error.errors(include_url=False)]
     unknown = [path for details, path, _ in located if details["type"] == "extra_forbidden"]
-    mistyped = {(*parents, nearest(name, _known(tuple(parents), root)) or "") for *parents, name in unknown}
+    mistyped = {
+        (*parents, nearest(name, _known(tuple(parents), root, kind)) or "") for *parents, name in unknown
+    }
     for details, path, shape in located:
         if details["type"] == "missing" and path in mistyped:
             continue
         if path not in found:
-            found[path] = _explain_one(details, path, shape, root)
+            found[path] = _explain_one(details, path, shape, root, kind)
     return list(found.values())
 
 
@@ -44,10 +47,10 @@ def place(root: Node, path: Iterable[str]) -> str:
     return node.where
 
 
-def _locate(loc: Sequence[int | str]) -> tuple[Path, Shape]:
+def _locate(loc: Sequence[int | str], kind: AnyKind) -> tuple[Path, Shape]:
     """The key that pydantic's location means: without union tags, list indices and such."""
     path: Path = ()
-    shape: Shape = ROOT
+    shape: Shape = top_section(kind.spec)
     rest = [str(part) for part in loc]
     while rest and not isinstance(shape, Leaf):
         if isinstance(shape, Table):
@@ -62,12 +65,12 @@ def _locate(loc: Sequence[int | str]) -> tuple[Path, Shape]:
     return path, shape
 
 
-def _explain_one(details: ErrorDetails, path: Path, shape: Shape, root: Node) -> UserError:
+def _explain_one(details: ErrorDetails, path: Path, shape: Shape, root: Node, kind: AnyKind) -> UserError:
     key = ".".join(path)
     where = place(root, path)
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(path, root)
+            return _unknown_key(path, root, kind)
         case "missing" if _node(root, path) is None:
             return UserError(f"missing key `{key}`", where=where, how=_options(shape) or f"add {key}=VALUE")
         case "union_tag_not_found":
@@ -83,10 +86,10 @@ def _explain_one(details: ErrorDetails, path: Path, shape: Shape, root: Node) ->
     )
 
 
-def _unknown_key(path: Path, root: Node) -> UserError:
+def _unknown_key(path: Path, root: Node, kind: AnyKind) -> UserError:
     *parents, name = path
-    known = _known(tuple(parents), root)
-    question = did_you_mean(name, known) or _elsewhere(name, path, root)
+    known = _known(tuple(parents), root, kind)
+    question = did_you_mean(name, known) or _elsewhere(name, path, root, kind) or _of_codecs(path, kind)
     return UserError(
         f"unknown key `{'.'.join(path)}`" + (f"; {question}" if question else ""),
         where=place(root, path),
@@ -94,9 +97,9 @@ def _unknown_key(path: Path, root: Node) -> UserError:
     )
 
 
-def _known(path: Path, root: Node) -> list[str]:
+def _known(path: Path, root: Node, kind: AnyKind) -> list[str]:
     """Keys that the section at `path` can have, given its type."""
-    shape: Shape = ROOT
+    shape: Shape = top_section(kind.spec)
     node = root
     for name in (*path, ""):
         if isinstance(shape, Table):
@@ -112,12 +115,19 @@ def _known(path: Path, root: Node) -> list[str]:
     return []
 
 
-def _elsewhere(name: str, path: Path, root: Node) -> str | None:
+def _elsewhere(name: str, path: Path, root: Node, kind: AnyKind) -> str | None:
     """A setting of that very name in another section."""
     depth = len(path) - 1
-    same = [key for key in active_keys(root) if key.rpartition(".")[2] == name]
+    same = [key for key in active_keys(root, kind) if key.rpartition(".")[2] == name]
     same.sort(key=lambda key: -sum(a == b for a, b in zip(key.split("."), path[:depth], strict=False)))
     return f"did you mean `{same[0]}`?" if same else None
+
+
+def _of_codecs(path: Path, kind: AnyKind) -> str | None:
+    """A section that codecs have, in a configuration of another kind."""
+    if len(path) > 1 or kind is CODEC or path[0] not in CODEC.spec.model_fields:
+        return None
+    return f"with `{kind.key}` this is no configuration of a codec, which would have it"
 
 
 def _unknown_tag(path: Path, shape: Shape, root: Node) -> UserError:

@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from anycodec.config.schema import ROOT, TAG, UNKNOWN, Leaf, Section, Shape, Table, default_tag, field_shape
+from anycodec.config.kinds import CODEC, AnyKind
+from anycodec.config.schema import (
+    TAG,
+    UNKNOWN,
+    Leaf,
+    Section,
+    Shape,
+    Table,
+    default_tag,
+    field_shape,
+    top_section,
+)
 from anycodec.config.secrets import is_secret
 from anycodec.config.source import Node, from_plain, parse_value
 from anycodec.errors import ConfigError, UserError
@@ -32,16 +43,17 @@ class Override:
     node: Node
 
 
-def apply_overrides(root: Node, texts: Iterable[str]) -> list[UserError]:
+def apply_overrides(root: Node, texts: Iterable[str], kind: AnyKind = CODEC) -> list[UserError]:
     """Lay overrides over the tree of a file, in place; returns the mistakes in their form."""
-    complete(ROOT, root)
+    top = top_section(kind.spec)
+    complete(top, root)
     overrides, mistakes = _parse(texts)
     overrides.sort(key=lambda one: (0, len(one.path)) if one.path[-1] == TAG else (1, 0))
     for override in overrides:
-        mistake = _lay(ROOT, root, override)
+        mistake = _lay(top, root, override)
         if mistake:
             mistakes.append(mistake)
-    complete(ROOT, root)
+    complete(top, root)
     return mistakes
 
 

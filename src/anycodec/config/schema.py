@@ -17,7 +17,6 @@ import annotated_types
 from pydantic.fields import FieldInfo
 
 from anycodec.config.base import Spec
-from anycodec.config.run import RunSpec
 
 TAG = "type"
 
@@ -80,7 +79,11 @@ def default_tag(info: FieldInfo) -> str | None:
     return tag if isinstance(tag, str) else None
 
 
-ROOT = Section({"": RunSpec})
+def top_section(spec: type[Spec]) -> Section:
+    """The settings of a whole configuration, of the kind that `spec` describes."""
+    return Section({"": spec})
+
+
 UNKNOWN = Leaf("")
 """Stands for what no spec describes."""
 
@@ -106,7 +109,11 @@ def _shape(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    """The parts of a union, of a named one inside it too."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return (annotation,)
+    parts = (get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation))
+    return tuple(member for part in parts for member in _members(part))
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:

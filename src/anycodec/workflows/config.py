@@ -10,22 +10,25 @@ from pathlib import Path
 from rich.text import Text
 
 from anycodec.atomic import atomic_write
+from anycodec.config.base import Spec
+from anycodec.config.generation import GeneratorRunSpec
+from anycodec.config.kinds import CODEC, KINDS
 from anycodec.config.loader import (
     check_tree,
     config_keys,
     dump_settings,
     dump_spec,
     json_schema,
-    load_spec,
+    load_any,
 )
 from anycodec.config.param_json import Converted, convert_param_json
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.workflows.console import out
 
 
-def keys() -> None:
-    """Every setting with its type, default and meaning; four columns by tabs where piped."""
-    for key in config_keys():
+def keys(kind: str) -> None:
+    """Every setting of a kind of run with its type, default and meaning; four columns by tabs where piped."""
+    for key in config_keys(KINDS[kind]):
         if out.is_terminal:
             default = key.default if key.default == "required" else f"default {key.default}"
             out.print(Text.assemble((key.key, "bold"), f"  {key.type}  ({default})"))
@@ -34,9 +37,9 @@ def keys() -> None:
             print(key.key, key.type, key.default, key.description, sep="\t")
 
 
-def schema() -> None:
-    """The JSON schema."""
-    print(json.dumps(json_schema(), indent=2))
+def schema(kind: str) -> None:
+    """The JSON schema of a kind of run."""
+    print(json.dumps(json_schema(KINDS[kind]), indent=2))
 
 
 def show(config: Path, overrides: list[str]) -> None:
@@ -45,7 +48,8 @@ def show(config: Path, overrides: list[str]) -> None:
     Raises:
         ConfigError: mistakes in the configuration; data need not be there.
     """
-    print(dump_spec(load_spec(config, overrides, check_paths=False)), end="")
+    _, spec = load_any(config, overrides, check_paths=False)
+    print(dump_spec(spec), end="")
 
 
 def check(config: Path, overrides: list[str]) -> None:
@@ -54,7 +58,8 @@ def check(config: Path, overrides: list[str]) -> None:
     Raises:
         ConfigError: mistakes in the configuration, a missing data folder among them.
     """
-    print(f"OK  {summary(load_spec(config, overrides))}")
+    _, spec = load_any(config, overrides)
+    print(f"OK  {summary(spec)}")
 
 
 def convert(param_json: Path, out_path: Path | None) -> None:
@@ -64,7 +69,7 @@ def convert(param_json: Path, out_path: Path | None) -> None:
         ConfigError: unknown keys, or values that no setting of ours takes; places are those of param.json.
     """
     converted = convert_param_json(param_json)
-    spec = check_tree(converted.root, check_paths=False)
+    spec = check_tree(converted.root, kind=CODEC, check_paths=False)
     config = out_path or Path("run.yaml")
     text = _heading(converted, param_json, config) + dump_settings(converted.root.plain())
     if out_path is None:
@@ -88,8 +93,21 @@ def _heading(converted: Converted, source: Path, config: Path) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def summary(spec: RunSpec) -> str:
-    """One line: codec, window, tokens a window and the rate before entropy coding.
+def summary(spec: Spec) -> str:
+    """One line that says what a configuration comes to."""
+    if isinstance(spec, RunSpec):
+        return _codec_summary(spec)
+    assert isinstance(spec, GeneratorRunSpec)
+    return _generator_summary(spec)
+
+
+def _generator_summary(spec: GeneratorRunSpec) -> str:
+    process = f" by {spec.process.type}" if spec.process else ""
+    return f"{spec.name}: {spec.generator.type}{process} on {spec.latents}; {spec.train.steps} steps on torch"
+
+
+def _codec_summary(spec: RunSpec) -> str:
+    """Codec, window, tokens a window and the rate before entropy coding.
 
     The nominal rate counts log2(codebook size) bits a token of each level, over the values at one channel.
     """
