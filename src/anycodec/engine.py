@@ -15,6 +15,7 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import DataSpec
+from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.run import RunSpec
 from anycodec.errors import MissingExtra
 from anycodec.types import Tokens
@@ -139,6 +140,16 @@ class CodecRuntime(WindowCoder, Protocol):
         A causal codec carries on where the last call ended, encoding and decoding apart, so that the
         parts of a signal give what the whole would; any other codec is its own stream.
         """
+
+
+class Classifier(Protocol):
+    """A trained classifier of windows. Deterministic."""
+
+    def probabilities(self, windows: Windows) -> NDArray[np.float32]:
+        """[N C *s] -> [N K], rows add up to 1."""
+
+    def features(self, windows: Windows) -> NDArray[np.float32]:
+        """[N C *s] -> what it tells classes apart by, [N F] with F <= 64."""
 
 
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
@@ -275,6 +286,29 @@ class Engine(Protocol):
 
         Raises:
             WeightsError: they are not there or damaged; says which command gets them.
+        """
+
+    def classifier(
+        self,
+        spec: ClassifierSpec,
+        windows: Windows,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        *,
+        classical: ClassicalSpec | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Classifier:
+        """Train a small classifier; the same for the same seed on the same machine.
+
+        Args:
+            spec: its size and training.
+            windows: of mean 0 and deviation 1.
+            labels: [N], 0 .. n_classes - 1.
+            n_classes: K.
+            classical: augment each batch; None = don't.
+            seed: of weights, order and augmentation.
+            device: auto, cpu or cuda.
         """
 
     def export_weights(

@@ -6,13 +6,15 @@ from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from anycodec.data.samples.gait import jet
+from anycodec.metrics.area import area_resized
 from anycodec.metrics.classification import LinearDiscriminant, accuracy, recall_by_class
-from anycodec.metrics.colour import jet_colours, jet_levels
+from anycodec.metrics.colour import jet_colours, jet_levels, jet_misfit
 from anycodec.metrics.distributions import distribution_distance
 from anycodec.metrics.forecasting import LinearForecast
 from anycodec.metrics.interval import t_interval
 from anycodec.metrics.memorisation import memorisation
-from anycodec.metrics.neighbours import kth_distances, nearest_distances
+from anycodec.metrics.neighbours import kth_distances, nearest
 from anycodec.metrics.prdc import prdc, sample_densities
 from anycodec.metrics.principal import PrincipalComponents
 
@@ -61,7 +63,9 @@ def test_prdc_of_sets_in_parts_is_that_of_the_whole(monkeypatch):
 def test_neighbours_of_equal_vectors_are_none_away():
     x = np.array([[1e3, 1e3]] * 3 + [[0.0, 0.0]])
     assert kth_distances(x, 1)[:3].tolist() == [0, 0, 0]
-    np.testing.assert_allclose(nearest_distances(x, x), 0, atol=1e-4)
+    away, places = nearest(x[[3]] + 1, x)
+    np.testing.assert_allclose(away, np.sqrt(2))
+    assert places.tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -162,14 +166,20 @@ def test_distances_of_shifted_distributions():
 
 
 def test_levels_of_jet_pictures_come_back():
-    levels = RNG.uniform(size=(5, 7)).astype(np.float32)
-    from anycodec.data.samples.gait import jet
-
-    found, away = jet_levels(jet(levels) / 255)
-    np.testing.assert_allclose(found, levels, atol=1 / 255)
-    assert away.max() < 0.01
-    assert jet_levels(np.full((1, 1, 3), 0.5))[1][0, 0] > 0.3  # grey is no jet colour
+    levels = RNG.uniform(size=(50, 7))
+    pixels = jet(levels)
+    np.testing.assert_allclose(jet_levels(pixels), levels, atol=1 / 64)
+    assert jet_misfit(pixels) < 0.03
+    assert jet_misfit(np.full((4, 4, 3), 128, np.uint8)) > 0.3  # grey is no jet colour
     np.testing.assert_allclose(jet_colours()[[0, -1]], [[0, 0, 0.5], [0.5, 0, 0]])
+
+
+def test_areas_keep_the_mean_and_whole_blocks():
+    picture = RNG.uniform(size=(3, 12, 20))
+    assert area_resized(picture, (5, 7)).mean(axis=(1, 2)) == pytest.approx(picture.mean(axis=(1, 2)))
+    blocks = picture.reshape(3, 4, 3, 5, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(area_resized(picture, (4, 5)), blocks, rtol=1e-5)
+    np.testing.assert_allclose(area_resized(np.eye(2), (4, 4)), np.eye(2).repeat(2, 0).repeat(2, 1))
 
 
 def test_linear_forecast_of_a_linear_recurrence():

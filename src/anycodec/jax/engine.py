@@ -12,10 +12,12 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from anycodec.checkpoint import RunDirectory, read_arrays
+from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
     BasecallerName,
     BaseProbabilities,
+    Classifier,
     ExportedCodec,
     ExportTarget,
     FeaturesName,
@@ -154,6 +156,20 @@ class JaxEngine:
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
         """Only the torch engine can."""
         _refuse("call bases")
+
+    def classifier(
+        self,
+        spec: ClassifierSpec,
+        windows: Windows,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        *,
+        classical: ClassicalSpec | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Classifier:
+        """Only the torch engine can."""
+        _refuse("train a classifier")
 
     def export_weights(
         self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path

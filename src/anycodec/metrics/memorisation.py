@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anycodec.metrics.neighbours import nearest_distances, vectors
+from anycodec.metrics.neighbours import nearest, vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def memorisation(generated: ArrayLike, training: ArrayLike, held_out: ArrayLike)
         ValueError: empty sets, or sets of different width.
     """
     seen = vectors(training)
-    ours, others = (nearest_distances(vectors(part), seen) for part in (generated, held_out))
+    ours, others = (nearest(vectors(part), seen)[0] for part in (generated, held_out))
     usual = float(np.median(others))
     middle = float(np.median(ours))
     return Memorisation(

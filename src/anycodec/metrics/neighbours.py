@@ -37,9 +37,14 @@ def distance_rows(x: Floats, y: Floats) -> Iterator[tuple[slice, Floats]]:
         yield rows, np.sqrt(np.maximum(squared, 0))
 
 
-def nearest_distances(x: Floats, y: Floats) -> Floats:
-    """Distance [N] of each vector of `x` to the nearest of `y`."""
-    return np.concatenate([distances.min(axis=1) for _, distances in distance_rows(x, y)])
+def nearest(x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Distance [N] of each vector of `x` to the nearest of `y`, and which that is [N]."""
+    away, places = [], []
+    for _, distances in distance_rows(x, y):
+        place = distances.argmin(axis=1)
+        places.append(place)
+        away.append(distances[np.arange(len(place)), place])
+    return np.concatenate(away), np.concatenate(places)
 
 
 def kth_distances(x: Floats, k: int) -> Floats:

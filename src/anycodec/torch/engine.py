@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
     BASECALLER_NAMES,
     BasecallerName,
     BaseProbabilities,
+    Classifier,
     ExportedCodec,
     ExportTarget,
     FeaturesName,
@@ -158,6 +160,24 @@ class TorchEngine:
         from anycodec.torch.basecallers.caller import load_basecaller
 
         return load_basecaller(name, choose_device(device))
+
+    def classifier(
+        self,
+        spec: ClassifierSpec,
+        windows: Windows,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        *,
+        classical: ClassicalSpec | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Classifier:
+        """Train a small classifier; see `anycodec.engine.Engine.classifier`."""
+        from anycodec.torch.classifier import train_classifier
+
+        return train_classifier(
+            spec, windows, labels, n_classes, classical=classical, seed=seed, device=choose_device(device)
+        )
 
     def export_weights(
         self, target: ExportTarget, spec: RunSpec, in_channels: int, weights: Path
