@@ -15,6 +15,8 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import DataSpec
+from anycodec.config.generator import GeneratorSpec
+from anycodec.config.process import ProcessSpec
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.run import RunSpec
 from anycodec.errors import MissingExtra
@@ -153,8 +155,11 @@ class Classifier(Protocol):
 
 
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
-"""Published implementations whose weights can become a run."""
+"""Published implementations whose weights can become a codec's run."""
 WEIGHT_SOURCES: tuple[WeightSource, ...] = get_args(WeightSource)
+GeneratorSource = Literal["lightningdit"]
+"""Published implementations whose weights can become a generator's run."""
+GENERATOR_SOURCES: tuple[GeneratorSource, ...] = get_args(GeneratorSource)
 BasecallerName = Literal["bonito-r941"]
 """Networks that read bases from nanopore current."""
 BASECALLER_NAMES: tuple[BasecallerName, ...] = get_args(BasecallerName)
@@ -209,6 +214,25 @@ class ImportedCodec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedGenerator:
+    """A published generator in our terms.
+
+    Attributes:
+        spec: the architecture that its tensors (and its configuration) imply.
+        process: what it was trained on.
+        shape: (D, *g) of its latents.
+        n_classes: classes that it knows.
+        tensors: its whole state, as `weights.safetensors` stores it.
+    """
+
+    spec: GeneratorSpec
+    process: ProcessSpec
+    shape: tuple[int, ...]
+    n_classes: int
+    tensors: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedCodec:
     """A codec in another library's terms.
 
@@ -259,6 +283,11 @@ class Engine(Protocol):
         Raises:
             WeightsError: unreadable, unsafe, or not of that source; unknown and missing keys are listed.
         """
+
+    def import_generator(
+        self, source: GeneratorSource, weights: Path, config: Mapping[str, Any] | None
+    ) -> ImportedGenerator:
+        """As `import_weights`, of a generator."""
 
     def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
         """The state of a network that measures, from published files; nothing in them is ever run.

@@ -21,7 +21,9 @@ from anycodec.engine import (
     ExportedCodec,
     ExportTarget,
     FeaturesName,
+    GeneratorSource,
     ImportedCodec,
+    ImportedGenerator,
     LpipsNet,
     PictureDistance,
     PictureFeatures,
@@ -138,6 +140,12 @@ class JaxEngine:
     def import_weights(
         self, source: WeightSource, weights: Path, config: Mapping[str, Any] | None
     ) -> ImportedCodec:
+        """Only the torch engine can."""
+        _refuse("import published weights")
+
+    def import_generator(
+        self, source: GeneratorSource, weights: Path, config: Mapping[str, Any] | None
+    ) -> ImportedGenerator:
         """Only the torch engine can."""
         _refuse("import published weights")
 

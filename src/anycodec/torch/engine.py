@@ -22,7 +22,9 @@ from anycodec.engine import (
     ExportedCodec,
     ExportTarget,
     FeaturesName,
+    GeneratorSource,
     ImportedCodec,
+    ImportedGenerator,
     LpipsNet,
     PictureDistance,
     PictureFeatures,
@@ -128,6 +130,14 @@ class TorchEngine:
         from anycodec.torch.importers import import_weights
 
         return import_weights(source, weights, config)
+
+    def import_generator(
+        self, source: GeneratorSource, weights: Path, config: Mapping[str, Any] | None
+    ) -> ImportedGenerator:
+        """Read a published file of weights; see `anycodec.engine.Engine.import_generator`."""
+        from anycodec.torch.importers import import_generator
+
+        return import_generator(source, weights, config)
 
     def convert_weights(self, name: WeightsName, files: Sequence[Path]) -> Mapping[str, NDArray[Any]]:
         """Read published weights; see `anycodec.engine.Engine.convert_weights`."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anycodec.engine import ImportedCodec
+from anycodec.engine import ImportedCodec, ImportedGenerator
 from anycodec.errors import WeightsError
 
 Tensors = Mapping[str, Tensor]
@@ -46,6 +46,20 @@ class Importer(ABC):
             WeightsError: tensors that are unknown, missing or of another shape than the rest implies;
                 a configuration that contradicts them.
         """
+
+
+class GeneratorImporter(ABC):
+    """Reads the weights of one published generator.
+
+    Attributes:
+        states: entries of a checkpoint under which its best weights are, the best first.
+    """
+
+    states: tuple[str, ...] = ()
+
+    @abstractmethod
+    def generator_tensors(self, tensors: Tensors, config: Config | None) -> ImportedGenerator:
+        """Translate a state, as `Importer.codec_tensors` does."""
 
 
 def adopt(

@@ -30,15 +30,19 @@ _SLACK = 2**20
 """Bytes by which a state may exceed its file: a few tensors that share their values."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, states: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The state in a safetensors file or a PyTorch checkpoint (`.pt`, `.pth`, `.ckpt`, `.bin`), on the CPU.
+
+    Args:
+        path: the file.
+        states: entries of a checkpoint that are looked for before the usual ones.
 
     Raises:
         WeightsError: missing, damaged, without tensors, or a pickle that refers to code.
     """
     if not path.is_file():
         raise WeightsError("there is no such file", where=str(path), how="give the file with the weights")
-    found = _safetensors(path) if path.suffix == ".safetensors" else _state(_checkpoint(path), path)
+    found = _safetensors(path) if path.suffix == ".safetensors" else _state(_checkpoint(path), path, states)
     _check_size(found, path)
     return found
 
@@ -95,10 +99,12 @@ def _refusal(path: Path, message: str) -> WeightsError:
     )
 
 
-def _state(found: Any, path: Path) -> dict[str, Tensor]:
+def _state(found: Any, path: Path, states: tuple[str, ...]) -> dict[str, Tensor]:
     """The tensors by name, from among a training framework's records if need be."""
     if isinstance(found, Mapping):
-        inner = next((found[key] for key in _STATES if isinstance(found.get(key), Mapping)), found)
+        inner = next(
+            (found[key] for key in (*states, *_STATES) if isinstance(found.get(key), Mapping)), found
+        )
         others = [str(name) for name, value in inner.items() if not _usable(name, value)]
         if inner and not others:
             return dict(inner)
