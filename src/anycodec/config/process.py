@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from anycodec.config.processes.diffusion import DiffusionSpec
 from anycodec.config.processes.flow import FlowSpec
 
-ProcessSpec = Annotated[FlowSpec, Field()]
+ProcessSpec = Annotated[DiffusionSpec | FlowSpec, Field(discriminator="type")]
 
-__all__ = ["FlowSpec", "ProcessSpec"]
+__all__ = ["DiffusionSpec", "FlowSpec", "ProcessSpec"]

@@ -6,9 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from anycodec.config.samplers.ddim import DdimSpec
+from anycodec.config.samplers.ddpm import DdpmSpec
+from anycodec.config.samplers.dpm import DpmSpec
 from anycodec.config.samplers.euler import EulerSpec
 from anycodec.config.samplers.heun import HeunSpec
 
-SamplerSpec = Annotated[EulerSpec | HeunSpec, Field(discriminator="type")]
+SamplerSpec = Annotated[EulerSpec | HeunSpec | DdimSpec | DdpmSpec | DpmSpec, Field(discriminator="type")]
 
-__all__ = ["EulerSpec", "HeunSpec", "SamplerSpec"]
+__all__ = ["DdimSpec", "DdpmSpec", "DpmSpec", "EulerSpec", "HeunSpec", "SamplerSpec"]
