@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, get_args
@@ -15,15 +15,20 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import DataSpec
+from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.generator import GeneratorSpec
 from anycodec.config.process import ProcessSpec
-from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.run import RunSpec
 from anycodec.errors import MissingExtra
 from anycodec.types import Tokens
 
 Windows = NDArray[np.float32]
 """[N C *s], normalised."""
+LatentValues = NDArray[np.float32]
+"""[N D *g]."""
+Labels = NDArray[np.int64]
+"""[N], -1 = none."""
 
 
 class TrainingWindows(Protocol):
@@ -136,6 +141,17 @@ class CodecRuntime(WindowCoder, Protocol):
     def reconstruct(self, windows: Windows) -> Windows:
         """[N C *s] through the whole codec; where there are tokens, `decode(encode(windows))`."""
 
+    def latents(self, windows: Windows, labels: Labels | None = None) -> LatentValues:
+        """[N C *s] -> what the decoder sees: the values of the codes, or the mean where they are continuous.
+
+        Args:
+            windows: [N C *s].
+            labels: [N], -1 = none, for codecs that know classes; others don't look at them.
+        """
+
+    def decode_latents(self, values: LatentValues, labels: Labels | None = None) -> Windows:
+        """What `latents` gives, or a generator made, -> [N C *s]; labels as there."""
+
     def stream(self, side_by_side: int) -> WindowCoder:
         """A coder of the consecutive windows of one signal, `side_by_side` of them at each step in time.
 
@@ -152,6 +168,110 @@ class Classifier(Protocol):
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
         """[N C *s] -> what it tells classes apart by, [N F] with F <= 64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSizes:
+    """What a generator derives from the latents that it is trained on.
+
+    Attributes:
+        shape: (D, *g) of the latents.
+        n_classes: labels are 0 .. n_classes - 1.
+        grids: *g of each level of tokens, () where the codec has none.
+        codebook_sizes: codes a level.
+        mean: of each channel, [D].
+        std: its deviation, [D].
+    """
+
+    shape: tuple[int, ...]
+    n_classes: int
+    grids: tuple[tuple[int, ...], ...]
+    codebook_sizes: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class LatentRows(Protocol):
+    """Latents of a data set, as `anycodec.data.latents.Latents` gives them."""
+
+    labels: NDArray[np.int32]
+    """[n], -1 = none."""
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The rows of "train", "val" or "test"."""
+
+    def values(self, rows: Iterable[int]) -> LatentValues:
+        """Latents [k D *g] as the codec gave them."""
+
+    def tokens(self, rows: Iterable[int]) -> Tokens:
+        """Tokens of these rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorJob:
+    """Everything an engine needs to train a generator.
+
+    Attributes:
+        spec: resolved configuration.
+        sizes: of the latents.
+        latents: to train on.
+        run: where checkpoints, metrics and logs go.
+        resume: continue from `run.resume` if it is there.
+        quiet: no progress bar.
+    """
+
+    spec: GeneratorRunSpec
+    sizes: LatentSizes
+    latents: LatentRows
+    run: RunDirectory
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to draw samples.
+
+    Attributes:
+        sampler: for generators of latents; None = the process's usual one.
+        steps: evaluations of a sampler, or of the network a set of tokens; None = as usual.
+        guidance: 1 = the class alone, more = further away from what has no class.
+        interval: times from which and up to which guidance counts, 0 = noise.
+        guided_channels: of latents that guidance counts for; None = all.
+        temperature: of tokens.
+        precision: compute precision (autocast).
+        compile: compile the network.
+        batch: samples that are computed at once; halved where memory runs out.
+    """
+
+    sampler: str | None = None
+    steps: int | None = None
+    guidance: float = 1.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    guided_channels: int | None = None
+    temperature: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    batch: int = 64
+
+
+class GeneratorRuntime(Protocol):
+    """A trained generator. Deterministic."""
+
+    def sample(self, labels: Labels, seeds: Sequence[int], how: Sampling) -> Iterator[LatentValues | Tokens]:
+        """Batches of samples in order: latents [k D *g] as the codec gives them, or tokens.
+
+        A sample depends on its label and its seed alone, not on the batch that it is in.
+
+        Args:
+            labels: [N], -1 = none.
+            seeds: of each sample.
+            how: the settings.
+
+        Raises:
+            UserError: a sampler that the process can't use.
+            ResourceError: not even one sample fits into memory.
+        """
 
 
 WeightSource = Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"]
@@ -253,6 +373,18 @@ class Engine(Protocol):
 
     def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> CodecRuntime:
         """Rebuild a codec from its configuration and `weights.safetensors`.
+
+        Raises:
+            RunError: weights that don't belong to the configuration; unknown and missing keys are listed.
+        """
+
+    def train_generator(self, job: GeneratorJob) -> TrainingResult:
+        """Train a generator to `spec.train.steps`, keeping the run directory resumable at any time."""
+
+    def load_generator(
+        self, spec: GeneratorRunSpec, sizes: LatentSizes, weights: Path, device: str = "auto"
+    ) -> GeneratorRuntime:
+        """Rebuild a generator from its configuration and `weights.safetensors`.
 
         Raises:
             RunError: weights that don't belong to the configuration; unknown and missing keys are listed.

@@ -27,8 +27,8 @@ def train(
     val_every: Annotated[int | None, typer.Option(help="train.val_every=N")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> int | None:
-    """Train a codec."""
-    from anycodec.workflows import train as workflow
+    """Train a codec or a generator."""
+    from anycodec.workflows import training as workflow
 
     short = {"train.init_from": init, "train.steps": steps, "train.val_every": val_every}
     settings = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,23 @@ MOST_DAMAGED = 16
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedWindows:
+    """The windows of an item, and where they are from.
+
+    Attributes:
+        windows: [k C *s], normalised.
+        affine: the statistics used, [k or 1, C or 1].
+        piece: the signal.
+        origin: where the box of the item begins in the piece, along each of its extents.
+    """
+
+    windows: Windows
+    affine: Affine
+    piece: Piece
+    origin: tuple[int, ...]
+
+
 class WindowDataset:
     """Windows of one split, normalised: `anycodec.engine.TrainingWindows`.
 
@@ -52,6 +69,7 @@ class WindowDataset:
         training: random crops; else a fixed grid.
         seed: seed of crops and order.
         axes: the codec's; None = the source's usual ones.
+        classes: names of the classes, in the order of their numbers.
     """
 
     def __init__(
@@ -64,8 +82,10 @@ class WindowDataset:
         training: bool,
         seed: int,
         axes: str | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.pieces = tuple(pieces)
+        self._class_numbers = {name: number for number, name in enumerate(classes)}
         self._source, self._normalizer, self._training, self._seed = source, normalizer, training, seed
         self._windower = Windower(source, axes)
         self._size = _crop_size(source, self._windower)
@@ -94,14 +114,29 @@ class WindowDataset:
         Raises:
             DataError: a file is damaged and `on_error` is "refuse", or too many are.
         """
+        return self.labelled_item(epoch, index)[0]
+
+    def labelled_item(self, epoch: int, index: int) -> tuple[Windows, int]:
+        """`item`, and the number of its class, -1 where it has none."""
         for attempt in range(MOST_DAMAGED):
             number = int(np.searchsorted(self._ends, index, side="right"))
             try:
-                return self._window(self.pieces[number], self._origin(number, epoch, index))
+                piece = self.pieces[number]
+                windows = self._window(piece, self._origin(number, epoch, index)).windows
+                return windows, self._class_numbers.get(piece.label or "", -1)
             except DataError as error:
                 self._pass_over(error, last=attempt == MOST_DAMAGED - 1)
                 index = int(self._ends[number]) % int(self._ends[-1])
         raise AssertionError("unreachable")
+
+    def placed(self, index: int) -> PlacedWindows:
+        """Item `index` with its place; of a training split, of its first epoch.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self._window(self.pieces[number], self._origin(number, 0, index))
 
     def segments(self) -> Iterator[tuple[NDArray[np.float32], Mask | None]]:
         """All values of the pieces and their masks, a block at a time: what normalizers are fitted on."""
@@ -138,7 +173,7 @@ class WindowDataset:
         cell = np.unravel_index(index - first, self._grid(piece))
         return [int(place) * size for place, size in zip(cell, self._size, strict=True)]
 
-    def _window(self, piece: Piece, origin: Sequence[int]) -> Windows:
+    def _window(self, piece: Piece, origin: Sequence[int]) -> PlacedWindows:
         """The box at `origin` as normalised windows."""
         if piece.entry.axes == "HWC":
             start, stop, inner = 0, 1, [slice(o, o + s) for o, s in zip(origin, self._size, strict=True)]
@@ -159,7 +194,7 @@ class WindowDataset:
             affine = self._normalizer.statistics(Segment(signal.info, values, windows))
         if self._windower.independent:
             affine = channel_of(affine, origin[1])
-        return self._normalizer.apply(windows, affine)
+        return PlacedWindows(self._normalizer.apply(windows, affine), affine, piece, tuple(origin))
 
     def _full_clip(self, windows: Windows) -> Windows:
         """A clip of a video that is too short repeats its last frame."""

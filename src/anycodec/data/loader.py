@@ -15,7 +15,7 @@ from anycodec.data.normalize import Normalizer, make_normalizer
 from anycodec.data.split import Pieces, make_split
 from anycodec.data.window import Windower
 from anycodec.errors import DataError
-from anycodec.io.discover import base_folder, discover
+from anycodec.io.discover import base_folder, discover, natural_key
 from anycodec.io.formats import open_file
 from anycodec.types import Skipped
 
@@ -30,6 +30,7 @@ class PreparedData:
         test: the fixed grid of the test split, None where it has no share.
         normalizer: fitted on the training split.
         in_channels: C of the windows.
+        classes: names of the classes in natural order; the numbers of the windows' labels.
         skipped: files and signals left out, and why.
         fingerprint: SHA-256 that tells data sets apart, whatever folder they lie in.
         counts: how many files, signals and windows, by name.
@@ -40,20 +41,30 @@ class PreparedData:
     test: WindowDataset | None
     normalizer: Normalizer
     in_channels: int
+    classes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     fingerprint: str
     counts: Mapping[str, int]
 
 
 def open_data(spec: RunSpec) -> PreparedData:
+    """The data of a codec's run; see `prepare`."""
+    return prepare(spec.data, spec.seed, spec.codec.axes)
+
+
+def prepare(source: DataSpec, seed: int, axes: str | None = None) -> PreparedData:
     """Find the files of a run, split them and fit the normalizer on the training split.
+
+    Args:
+        source: where they are and how they are cut.
+        seed: of crops and their order.
+        axes: of the windows; None = the source's usual ones.
 
     Raises:
         DataError: no usable data, a split that can't be made, or something left out where
             `data.on_error` is "refuse".
         MissingExtra: the library for these files is not installed.
     """
-    source = spec.data
     catalog = find_signals(source)
     split = make_split(catalog, source)
     if not split.val:
@@ -63,6 +74,8 @@ def open_data(spec: RunSpec) -> PreparedData:
             how="use more data, a validation share above 0, a smaller guard or another data.split.type",
         )
 
+    classes = tuple(sorted({e.label for e in catalog.entries if e.label is not None}, key=natural_key))
+
     def windows(pieces: Pieces, normalizer: Normalizer, training: bool = False) -> WindowDataset:
         return WindowDataset(
             pieces,
@@ -70,8 +83,9 @@ def open_data(spec: RunSpec) -> PreparedData:
             normalizer,
             open_file,
             training=training,
-            seed=spec.seed,
-            axes=spec.codec.axes,
+            seed=seed,
+            axes=axes,
+            classes=classes,
         )
 
     unfitted = make_normalizer(source.normalizer)
@@ -86,7 +100,8 @@ def open_data(spec: RunSpec) -> PreparedData:
         val=val,
         test=test,
         normalizer=normalizer,
-        in_channels=_in_channels(source, catalog),
+        in_channels=in_channels(source, catalog),
+        classes=classes,
         skipped=skipped,
         fingerprint=catalog.fingerprint(base_folder(_root(source))),
         counts={
@@ -127,10 +142,10 @@ def _root(source: DataSpec) -> Path:
     return source.root
 
 
-def _in_channels(source: DataSpec, catalog: Catalog) -> int:
+def in_channels(source: DataSpec, catalog: Catalog) -> int:
     if isinstance(source, ImageSource):
         return 3 if source.mode == "rgb" else 1
     return 1 if Windower(source).independent else catalog.entries[0].n_channels
 
 
-__all__ = ["PreparedData", "WindowDataset", "find_signals", "open_data"]
+__all__ = ["PreparedData", "WindowDataset", "find_signals", "open_data", "prepare"]

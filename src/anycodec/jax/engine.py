@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from anycodec.checkpoint import RunDirectory, read_arrays
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
     BasecallerName,
@@ -21,9 +22,14 @@ from anycodec.engine import (
     ExportedCodec,
     ExportTarget,
     FeaturesName,
+    GeneratorJob,
+    GeneratorRuntime,
     GeneratorSource,
     ImportedCodec,
     ImportedGenerator,
+    Labels,
+    LatentSizes,
+    LatentValues,
     LpipsNet,
     PictureDistance,
     PictureFeatures,
@@ -85,6 +91,14 @@ class JaxCodec:
         (values,) = self._in_chunks(self._reconstruct, (windows,), windows[:1].size)
         return values
 
+    def latents(self, windows: Windows, labels: Labels | None = None) -> LatentValues:
+        """Only the torch engine can."""
+        raise _no_latents()
+
+    def decode_latents(self, values: LatentValues, labels: Labels | None = None) -> Windows:
+        """Only the torch engine can."""
+        raise _no_latents()
+
     def stream(self, side_by_side: int) -> WindowCoder:
         """A coder of consecutive windows; see `anycodec.engine.CodecRuntime.stream`."""
         return self
@@ -133,6 +147,16 @@ class JaxEngine:
         codec = make_codec(spec.codec, in_channels, seed=0)
         load_arrays(codec, read_arrays(weights), str(weights))
         return JaxCodec(codec, runtime.devices(device)[0])
+
+    def train_generator(self, job: GeneratorJob) -> TrainingResult:
+        """Only the torch engine can."""
+        _refuse("train a generator")
+
+    def load_generator(
+        self, spec: GeneratorRunSpec, sizes: LatentSizes, weights: Path, device: str = "auto"
+    ) -> GeneratorRuntime:
+        """Only the torch engine can."""
+        _refuse("load a generator")
 
     def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
         """Nothing to do: what this engine resumes from is what others read."""
@@ -184,6 +208,11 @@ class JaxEngine:
     ) -> ExportedCodec:
         """Only the torch engine can."""
         _refuse("export a codec")
+
+
+def _no_latents() -> UserError:
+    how = "set ANYCODEC_ENGINE=torch: both engines load the same runs"
+    return UserError("the engine jax has no latents of codecs", where="ANYCODEC_ENGINE", how=how)
 
 
 def _refuse(what: str) -> NoReturn:

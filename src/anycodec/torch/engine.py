@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
     BASECALLER_NAMES,
@@ -22,9 +24,14 @@ from anycodec.engine import (
     ExportedCodec,
     ExportTarget,
     FeaturesName,
+    GeneratorJob,
+    GeneratorRuntime,
     GeneratorSource,
     ImportedCodec,
     ImportedGenerator,
+    Labels,
+    LatentSizes,
+    LatentValues,
     LpipsNet,
     PictureDistance,
     PictureFeatures,
@@ -90,6 +97,34 @@ class TorchCodec:
             parts = [self.codec(x).reconstruction.float().cpu().numpy() for x in self._chunks(windows)]
         return np.concatenate(parts)
 
+    @torch.inference_mode()
+    def latents(self, windows: Windows, labels: Labels | None = None) -> LatentValues:
+        """[N C *s] -> what the decoder sees [N D *g]."""
+        parts = []
+        done = 0
+        with coding_memory(self.device):
+            for x in self._chunks(windows):
+                z = self.codec.latents(x, self._labels(labels, done, len(x)))
+                parts.append(z.float().cpu().numpy())
+                done += len(x)
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def decode_latents(self, values: LatentValues, labels: Labels | None = None) -> Windows:
+        """What `latents` gives, or a generator made, -> [N C *s]."""
+        pixels = math.prod(values.shape[2:]) * math.prod(self.codec.stride)
+        chunk = max(1, _CHUNK_VALUES // max(1, pixels))
+        parts = []
+        with coding_memory(self.device):
+            for start in range(0, len(values), chunk):
+                z = torch.from_numpy(np.ascontiguousarray(values[start : start + chunk])).to(self.device)
+                x = self.codec.decode_latents(z, self._labels(labels, start, len(z)))
+                parts.append(x.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _labels(self, labels: Labels | None, start: int, count: int) -> Tensor | None:
+        return None if labels is None else torch.from_numpy(labels[start : start + count]).to(self.device)
+
     def _chunks(self, windows: Windows) -> Iterator[Tensor]:
         """[n C *s] on the device, as many windows as are computed at once."""
         chunk = max(1, _CHUNK_VALUES // max(1, windows[:1].size))
@@ -116,6 +151,19 @@ class TorchEngine:
     def load(self, spec: RunSpec, in_channels: int, weights: Path, device: str = "auto") -> TorchCodec:
         """Rebuild a codec; see `anycodec.engine.Engine.load`."""
         return TorchCodec(_load(spec, in_channels, weights), choose_device(device))
+
+    def train_generator(self, job: GeneratorJob) -> TrainingResult:
+        from anycodec.torch.training.generation import train_generator
+
+        return train_generator(job)
+
+    def load_generator(
+        self, spec: GeneratorRunSpec, sizes: LatentSizes, weights: Path, device: str = "auto"
+    ) -> GeneratorRuntime:
+        """Rebuild a generator; see `anycodec.engine.Engine.load_generator`."""
+        from anycodec.torch.sampling import load_generator
+
+        return load_generator(spec, sizes, weights, choose_device(device))
 
     def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
         """Let another engine continue a run; see `anycodec.engine.Engine.hand_over`."""

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
-from anycodec.config.train import CosineSchedule, ExponentialSchedule, TrainSpec
+from anycodec.config.train import CosineSchedule, ExponentialSchedule, OptimizerSpec, ScheduleSpec
 
 
-def schedule_factor(spec: TrainSpec) -> Callable[[int], float]:
+class Scheduled(Protocol):
+    """A training loop's spec: what the learning rate depends on."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def schedule(self) -> ScheduleSpec: ...
+
+    @property
+    def optimizer(self) -> OptimizerSpec: ...
+
+
+def schedule_factor(spec: Scheduled) -> Callable[[int], float]:
     """Map a step (0 = the first update) to lr / peak lr.
 
     Warm-up: (step + 1) / warmup. Cosine: from 1 at the end of warm-up to final_lr / lr at the last

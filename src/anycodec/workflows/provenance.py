@@ -13,11 +13,15 @@ from anycodec.config.run import RunSpec
 
 def provenance(spec: RunSpec, in_channels: int) -> dict[str, Any]:
     """What a manifest says of any new run: when and with which versions it was made, for which windows."""
+    return {**made_by(spec.engine), "in_channels": in_channels}
+
+
+def made_by(engine: str) -> dict[str, Any]:
+    """When, by which engine and with which versions a run was made."""
     return {
         "anycodec": __version__,
         "format": 1,
-        "engine": spec.engine,
-        "in_channels": in_channels,
+        "engine": engine,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),

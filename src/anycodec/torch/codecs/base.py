@@ -22,12 +22,14 @@ class CodecOutput:
         tokens: one int64 grid [B *g] a level; () where latents stay continuous.
         losses: weighted scalar terms by name (commitment, codebook, ...).
         stats: scalars to watch (perplexity, codes_used, ...).
+        latents: what the decoder saw [B D *g], None where it is no single grid.
     """
 
     reconstruction: Tensor
     tokens: TokenGrids
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     stats: Mapping[str, Tensor] = field(default_factory=dict)
+    latents: Tensor | None = None
 
 
 class Codec(nn.Module, ABC):
@@ -48,6 +50,18 @@ class Codec(nn.Module, ABC):
     @abstractmethod
     def decode(self, tokens: TokenGrids) -> Tensor:
         """Token grids [B *g] -> windows [B C *s]."""
+
+    @abstractmethod
+    def latents(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Windows [B C *s] -> what the decoder sees [B D *g]: the codes, or the mode of a distribution.
+
+        In evaluation mode; in training mode, a distribution gives a sample. Codecs that know classes
+        look at labels [B].
+        """
+
+    @abstractmethod
+    def decode_latents(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What `latents` gives, or a generator made [B D *g] -> windows [B C *s]; labels as there."""
 
     def start(self, windows: Iterable[Tensor]) -> None:
         """Prepare before the first training step, looking at as many training windows as needed."""
@@ -96,21 +110,20 @@ class Autoencoder(Codec):
     def decode(self, tokens: TokenGrids) -> Tensor:
         return self._reconstruct(self.quantizer.lookup(tokens))
 
-    def latents(self, x: Tensor) -> Tensor:
-        """Windows [B C *s] -> what the decoder sees [B D *g]: the codes, or the mode of a distribution.
-
-        In evaluation mode; in training mode, a distribution gives a sample.
-        """
+    def latents(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self._quantize(x).values
 
-    def decode_latents(self, z: Tensor) -> Tensor:
-        """What `latents` gives, or a generator made [B D *g] -> windows [B C *s]."""
+    def decode_latents(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self._reconstruct(z)
 
     def forward(self, x: Tensor) -> CodecOutput:
         quantized = self._quantize(x)
         return CodecOutput(
-            self._reconstruct(quantized.values), quantized.tokens, quantized.losses, quantized.stats
+            self._reconstruct(quantized.values),
+            quantized.tokens,
+            quantized.losses,
+            quantized.stats,
+            quantized.values,
         )
 
     @torch.no_grad()

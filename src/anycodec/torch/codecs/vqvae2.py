@@ -81,6 +81,14 @@ class Vqvae2(Codec):
         }
         return CodecOutput(self._decoder(0)(codes), _tokens(outs), losses, _stats(outs))
 
+    def latents(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The codes of all levels side by side, the upper ones upscaled: what decoder 0 sees [B LD *g]."""
+        return self._quantize(x)[1]
+
+    def decode_latents(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        windows: Tensor = self._decoder(0)(z)
+        return windows
+
     def last_layer(self) -> Tensor:
         return self._decoder(0).conv_out.weight
 

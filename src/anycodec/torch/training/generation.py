@@ -1,0 +1,296 @@
+"""Train a generator: one network, one optimizer, averaged weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from anycodec.checkpoint import write_arrays
+from anycodec.config.generation import GeneratorTrainSpec
+from anycodec.data.sampler import full_order
+from anycodec.engine import Best, GeneratorJob, TrainingResult
+from anycodec.errors import RunError
+from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.torch.training.ema import Ema
+from anycodec.torch.training.module import require_finite
+from anycodec.torch.training.objective import Objective, make_objective
+from anycodec.torch.training.optimizer import CodecAdamW
+from anycodec.torch.training.state import load_state, random_state, save_state, set_random_state
+from anycodec.training.csvlog import CsvLog
+from anycodec.training.progress import ProgressBar
+from anycodec.training.schedule import schedule_factor
+from anycodec.training.stop import StopRequest, Terminated
+
+log = logging.getLogger("anycodec.train")
+
+METRIC = "val/loss"
+VALIDATION_SEED = 1234
+"""Of the times and the noise of every validation, so that its loss is comparable."""
+
+
+def train_generator(job: GeneratorJob) -> TrainingResult:
+    """Run a training to its last step or a stop signal.
+
+    Raises:
+        ResourceError: the batch does not fit in memory.
+        RunError: a term became NaN, or the resumable state is damaged.
+        Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
+    """
+    spec = job.spec.train
+    device = choose_device(spec.device)
+    torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.tf32
+    torch.manual_seed(job.spec.seed)
+    where, how = f"train.batch_size {spec.batch_size}", "lower train.batch_size (train.accumulate makes up)"
+    stop = StopRequest()
+    with out_of_memory(where, how), stop:
+        training = GeneratorTraining(job, device)
+        if job.resume:
+            training.restore()
+        stop.listen()
+        training.run(stop)
+    if stop.number is not None:
+        raise Terminated(stop.number)
+    return training.result()
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds of training without validations, and of those the ones spent waiting for data."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+    values: int = 0
+    _begin: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        self._begin = time.perf_counter()
+
+    def pause(self) -> None:
+        self.seconds += time.perf_counter() - self._begin
+        self._begin = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        """Scalar values of latents a second."""
+        return self.values / max(self.seconds + time.perf_counter() - self._begin, 1e-9)
+
+
+class GeneratorTraining:
+    """The loop. Everything that decides the next step is in `_state`.
+
+    Args:
+        job: what to train on.
+        device: where.
+    """
+
+    def __init__(self, job: GeneratorJob, device: torch.device) -> None:
+        self.job, self.device = job, device
+        self.spec: GeneratorTrainSpec = job.spec.train
+        self.objective: Objective = make_objective(job.spec, job.sizes)
+        self.network: nn.Module = self.objective.network.to(device)
+        if self.spec.compile:
+            self.network.compile()
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.optimizer = CodecAdamW(
+            [{"params": parameters, "lr": self.spec.optimizer.lr}], self.spec.optimizer
+        )
+        self.factor = schedule_factor(self.spec)
+        self.ema = None if self.spec.ema is None else Ema(self.network, self.spec.ema)
+        self.step = 0
+        self.best: Best | None = None
+        self.clock = _Clock()
+        self._train = job.latents.rows("train")
+        self._validation = _spread(job, self.spec.batch_size * self.spec.val_batches)
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self, stop: StopRequest) -> None:
+        """Train from where it stands to the last step, or until it is asked to stop."""
+        csv = CsvLog(self.job.run.metrics, self.step)
+        bar = ProgressBar(self.spec.steps, self.step, self.job.quiet)
+        self.network.train()
+        bar.start()
+        self.clock.start()
+        try:
+            while self.step < self.spec.steps and stop.number is None:
+                terms = self._update()
+                bar.advance(self.step)
+                self._after(terms, csv, bar, stop)
+        finally:
+            self.clock.pause()
+            bar.stop()
+
+    def _update(self) -> dict[str, Tensor]:
+        """One optimizer step; the terms, averaged over the accumulated batches."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.spec.optimizer.lr * self.factor(self.step)
+        sums: dict[str, Tensor] = {}
+        for rows in self._batches():
+            with self._autocast():
+                terms = self.objective.terms(self.job.latents, rows, self.spec.label_dropout)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
+            torch.autograd.backward(loss / self.spec.accumulate)
+            for name, term in {"loss": loss, **terms}.items():
+                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + term.detach().float()
+        if self.spec.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        return {name: total / self.spec.accumulate for name, total in sums.items()}
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Rows of the batches of this step: a function of the seed and the step alone."""
+        size, count = self.spec.batch_size, len(self._train)
+        first = self.step * self.spec.accumulate * size
+        orders: dict[int, NDArray[np.int64]] = {}
+        for begin in range(first, first + self.spec.accumulate * size, size):
+            rows = []
+            for position in range(begin, begin + size):
+                epoch, place = divmod(position, count)
+                if epoch not in orders:
+                    orders[epoch] = full_order(count, self.job.spec.seed, epoch)
+                rows.append(int(self._train[orders[epoch][place]]))
+            self.clock.values += size * int(np.prod(self.job.sizes.shape))
+            yield rows
+
+    def _after(self, terms: dict[str, Tensor], csv: CsvLog, bar: ProgressBar, stop: StopRequest) -> None:
+        """What hangs on the number of steps: figures, validation, checkpoints."""
+        last = self.step == self.spec.steps
+        if self.step % self.spec.log_every == 0 or last:
+            require_finite(terms, self.step)
+            figures = {f"train/{name}": float(value) for name, value in terms.items()}
+            figures |= {"lr": self.optimizer.param_groups[0]["lr"], "values_per_second": self.clock.rate}
+            csv.write(self.step, figures)
+            bar.figures(figures["train/loss"], None, self.clock.rate, "")
+        if self.step % self.spec.val_every == 0 or last:
+            self.clock.pause()
+            self._validate(csv, bar)
+            self.clock.start()
+        if self.step % self.spec.checkpoint_every == 0 or last or stop.number is not None:
+            self._checkpoint(terms)
+
+    # --- validation and checkpoints -------------------------------------------------------------
+
+    def _validate(self, csv: CsvLog, bar: ProgressBar) -> None:
+        with self._averaged(), torch.random.fork_rng(devices=self._cuda()):
+            torch.manual_seed(VALIDATION_SEED)
+            self.network.eval()
+            figures = self._figures()
+            self.network.train()
+            require_finite(figures, self.step)
+            better = self.best is None or figures[METRIC] < self.best["value"]
+            if better:
+                self.best = Best(value=figures[METRIC], step=self.step)
+                if self.spec.keep == "best":
+                    self._keep()
+        csv.write(self.step, figures)
+        text = f"step {self.step:>6}  val/loss {figures[METRIC]:.5g}" + ("  best" if better else "")
+        bar.line(text)
+        log.info(text)
+
+    @torch.no_grad()
+    def _figures(self) -> dict[str, float]:
+        """Mean terms over the validation rows, by `val/` names."""
+        sums: dict[str, float] = {}
+        for begin in range(0, len(self._validation), self.spec.batch_size):
+            rows = self._validation[begin : begin + self.spec.batch_size]
+            with self._autocast():
+                terms = self.objective.terms(self.job.latents, rows, 0.0)
+            values = {name: float(term) for name, term in terms.items()}
+            for name, value in {"loss": sum(values.values()), **values}.items():
+                sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + value * len(rows) / len(self._validation)
+        return sums
+
+    def _checkpoint(self, terms: dict[str, Tensor]) -> None:
+        """Keep the weights and what the training goes on from.
+
+        Raises:
+            RunError: a term or a weight is not finite; the last checkpoint stays.
+        """
+        require_finite(terms, self.step)
+        require_finite({f"weight {name}": p for name, p in self.network.named_parameters()}, self.step)
+        if self.spec.keep == "last":
+            with self._averaged():
+                self._keep()
+        save_state(self.job.run, self._state())
+
+    def _keep(self) -> None:
+        state = self.network.state_dict()
+        write_arrays(self.job.run.weights, {name: value.cpu().numpy() for name, value in state.items()})
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.ema.applied() if self.ema is not None else nullcontext()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
+
+    def _cuda(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+    # --- resuming -------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "best": None if self.best is None else dict(self.best),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": {} if self.ema is None else self.ema.state_dict(),
+            "random": random_state(),
+        }
+
+    def restore(self) -> None:
+        """Go on where the last checkpoint was written, from the start where there is none.
+
+        Raises:
+            RunError: the state is damaged.
+        """
+        state = load_state(self.job.run)
+        if state is None:
+            return
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+            self.step, self.best = int(state["step"]), state["best"]
+            set_random_state(state["random"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise RunError(
+                f"the resumable state is not that of this generator: {str(error).splitlines()[0]}",
+                where=str(self.job.run.resume),
+                how="remove the resume folder and train again",
+            ) from error
+
+    def result(self) -> TrainingResult:
+        """How it ended."""
+        busy = max(self.clock.seconds, 1e-9)
+        return TrainingResult(
+            steps=self.step,
+            bests={} if self.best is None else {METRIC: self.best},
+            seconds=self.clock.seconds,
+            data_wait=min(1.0, self.clock.waited / busy),
+            samples_per_second=self.clock.values / busy,
+        )
+
+
+def _spread(job: GeneratorJob, most: int) -> Sequence[int]:
+    """Validation rows, spread evenly; training rows where there is no validation split."""
+    rows = job.latents.rows("val")
+    rows = rows if len(rows) else job.latents.rows("train")
+    wanted = np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)
+    return [int(row) for row in rows[wanted]]

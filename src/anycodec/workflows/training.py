@@ -1,0 +1,37 @@
+"""`anycodec train`: a configuration of any kind -> run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.generation import GeneratorRunSpec
+from anycodec.config.loader import load_any
+from anycodec.config.run import RunSpec
+
+
+def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quiet: bool) -> int:
+    """Train what the configuration is of, from it alone or continuing a run.
+
+    Raises:
+        ConfigError: mistakes in the configuration, all at once.
+        DataError: no usable data.
+        RunError: the folder holds another run, or cannot be continued with these settings.
+    """
+    _, spec = load_any(config, overrides)
+    match spec:
+        case RunSpec():
+            from anycodec.workflows import train
+
+            train.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+        case GeneratorRunSpec():
+            from anycodec.workflows import train_generator
+
+            train_generator.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+        case _:
+            raise AssertionError(f"nothing trains a {type(spec).__name__}")
+    return 0
+
+
+def _folder(out: Path | None, name: str) -> RunDirectory:
+    return RunDirectory(out or Path("runs") / name)
