@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from anycodec.config.augmentation import AugmentationRunSpec, augmentation_cross_check
 from anycodec.config.base import Spec
 from anycodec.config.generation import GeneratorRunSpec, generation_cross_check
 from anycodec.config.run import RunSpec, cross_check
@@ -35,8 +36,9 @@ class Kind(Generic[S]):
 
 AnyKind = Kind[Any]
 CODEC = Kind("codec", RunSpec, cross_check)
+AUGMENTATION = Kind("augmentation", AugmentationRunSpec, augmentation_cross_check)
 GENERATOR = Kind("generator", GeneratorRunSpec, generation_cross_check)
-KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, GENERATOR)}
+KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, AUGMENTATION, GENERATOR)}
 """Kinds by name."""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.augmentation import AugmentationRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.loader import load_any
 from anycodec.config.run import RunSpec
+from anycodec.errors import UserError
 
 
 def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quiet: bool) -> int:
@@ -28,6 +31,12 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
             from anycodec.workflows import train_generator
 
             train_generator.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+        case AugmentationRunSpec():
+            raise UserError(
+                "this configuration is of several trainings, one after the other",
+                where=str(config),
+                how=f"run them: anycodec augment {shlex.quote(str(config))}",
+            )
         case _:
             raise AssertionError(f"nothing trains a {type(spec).__name__}")
     return 0
