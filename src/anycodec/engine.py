@@ -16,6 +16,7 @@ from anycodec.config.adversarial import AdversarialSpec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import DataSpec
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.generator import GeneratorSpec
 from anycodec.config.process import ProcessSpec
@@ -44,11 +45,27 @@ class TrainingWindows(Protocol):
         are a fixed grid and ignore the epoch.
         """
 
+    def labelled_item(self, epoch: int, index: int) -> tuple[Windows, int]:
+        """`item`, and the number of its class, -1 where it has none."""
+
     def epoch_order(self, epoch: int) -> NDArray[np.int64]:
         """The order of items in this epoch (a permutation, or a subset with files_per_epoch)."""
 
     def close(self) -> None:
         """Close open files; the next item opens them again."""
+
+
+class FeatureMaps(Protocol):
+    """A frozen network's features of windows, place by place.
+
+    Attributes:
+        width: F.
+    """
+
+    width: int
+
+    def __call__(self, windows: Windows) -> NDArray[np.float32]:
+        """[N C *s] -> [N F *h]; *h is a grid of the network's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +94,8 @@ class TrainingJob:
         resume: continue from `run.resume` if it is there.
         quiet: no progress bar.
         start: weights to start from where nothing is resumed, None = random ones.
+        teacher: what `spec.alignment` aligns latents with.
+        classes: names of the classes in the order of their numbers.
     """
 
     spec: RunSpec
@@ -87,6 +106,8 @@ class TrainingJob:
     resume: bool = False
     quiet: bool = False
     start: StartingWeights | None = None
+    teacher: FeatureMaps | None = None
+    classes: tuple[str, ...] = ()
 
     def weights(self, metric: str) -> Path:
         """Where the best weights by one of `train.kept_metrics` go; the folder is there."""
@@ -119,6 +140,62 @@ class TrainingResult:
     seconds: float
     data_wait: float
     samples_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesJob:
+    """Everything an engine needs to train a feature network.
+
+    Attributes:
+        spec: resolved configuration.
+        shape: (C, *s) of the windows.
+        classes: names of the classes in the order of their numbers.
+        run: where checkpoints, metrics and logs go.
+        train: windows of the training split.
+        val: windows of the validation split.
+        resume: continue from `run.resume` if it is there.
+        quiet: no progress bar.
+    """
+
+    spec: FeaturesRunSpec
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    run: RunDirectory
+    train: TrainingWindows
+    val: TrainingWindows
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesResult:
+    """How the training of a feature network ended.
+
+    Attributes:
+        steps: optimizer steps done in total.
+        metric: the figure that chose the kept weights.
+        best: its value.
+        best_step: the step that reached it.
+    """
+
+    steps: int
+    metric: str
+    best: float
+    best_step: int
+
+
+class FeaturesRuntime(FeatureMaps, Protocol):
+    """A feature network that was trained on the data itself."""
+
+    def vectors(self, windows: Windows) -> NDArray[np.float32]:
+        """[N C *s] -> means over time [N V]."""
+
+    def probabilities(self, windows: Windows) -> NDArray[np.float32]:
+        """[N C *s] -> of each class [N K].
+
+        Raises:
+            TypeError: the network knows no classes.
+        """
 
 
 class WindowCoder(Protocol):
@@ -440,6 +517,31 @@ class Engine(Protocol):
 
         Raises:
             WeightsError: they are not there or damaged; says which command gets them.
+        """
+
+    def train_features(self, job: FeaturesJob) -> FeaturesResult:
+        """Train a feature network to its last step, keeping the run directory resumable at any time.
+
+        Raises:
+            ResourceError: the batch does not fit in memory.
+            RunError: a term became NaN, or the resumable state is damaged.
+        """
+
+    def load_features(
+        self, spec: FeaturesRunSpec, shape: tuple[int, ...], classes: int, weights: Path, device: str = "auto"
+    ) -> FeaturesRuntime:
+        """Rebuild a feature network from its configuration and `weights.safetensors`.
+
+        Raises:
+            RunError: weights that don't belong to the configuration.
+        """
+
+    def hub_features(self, name: str, device: str = "auto") -> FeatureMaps:
+        """A vision model of the Hugging Face hub.
+
+        Raises:
+            MissingExtra: transformers is not installed.
+            WeightsError: there is no such model, or the hub can't be reached.
         """
 
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:

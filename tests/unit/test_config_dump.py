@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycodec.config import adversarial, codec, data, discriminator, loss, quantizer, train
+from anycodec.config import (
+    adversarial,
+    alignment,
+    codec,
+    data,
+    discriminator,
+    equivariance,
+    loss,
+    quantizer,
+    teacher,
+    train,
+)
 from anycodec.config.loader import dump_spec, load_spec
 from anycodec.config.run import TAKEN, RunSpec
 
@@ -87,6 +98,21 @@ contests = st.builds(
     optimizer=st.builds(adversarial.DiscriminatorOptimizerSpec, lr=positive),
     schedule=schedules,
 )
+teachers = st.one_of(
+    st.builds(teacher.RunTeacher, path=text.map(Path)),
+    st.just(teacher.DinoV2Teacher()),
+    st.builds(teacher.HuggingFaceTeacher, name=text.filter(bool)),
+)
+alignments = st.builds(
+    alignment.AlignmentSpec,
+    teacher=teachers,
+    adaptive=st.booleans(),
+    stages=st.lists(
+        st.builds(alignment.AlignmentStage, share=positive, distance_margin=st.floats(0, 2)),
+        min_size=1,
+        max_size=3,
+    ).map(tuple),
+)
 specs = st.one_of(
     st.builds(
         RunSpec,
@@ -99,6 +125,22 @@ specs = st.one_of(
     ),
     st.builds(
         RunSpec, data=series, codec=st.just(codec.SimVqganSpec(strides=(2, 2, 4))), adversarial=contests
+    ),
+    st.builds(
+        RunSpec,
+        data=st.just(data.ImageSource()),
+        codec=st.builds(codec.KlVaeSpec, label_channels=st.none() | size),
+        alignment=st.none() | alignments,
+        equivariance=st.none() | st.builds(equivariance.EquivarianceSpec, smallest_scale=st.floats(0.1, 1)),
+        train=st.builds(
+            train.TrainSpec,
+            schedule=st.builds(
+                train.StagedSchedule,
+                stages=st.lists(st.builds(train.ScheduleStage, lr=positive), min_size=1, max_size=3).map(
+                    tuple
+                ),
+            ),
+        ),
     ),
     st.builds(
         RunSpec,
@@ -124,7 +166,8 @@ def test_the_order_is_stable_and_types_come_first():
     spec = RunSpec(data=data.Pod5Source(), codec=codec.SimVqganSpec())
     lines = dump_spec(spec).splitlines()
     top = [line.split(":")[0] for line in lines if not line.startswith(" ")]
-    assert top == ["name", "seed", "engine", "data", "codec", "losses", "adversarial", "train"]
+    sections = ["data", "codec", "losses", "adversarial", "alignment", "equivariance", "train"]
+    assert top == ["name", "seed", "engine", *sections]
     assert lines[lines.index("data:") + 1] == "  type: pod5"
     assert lines[lines.index("codec:") + 1] == "  type: simvqgan"
     assert "  strides: [2, 2, 3]" in lines

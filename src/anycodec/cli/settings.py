@@ -9,7 +9,9 @@ import typer
 
 from anycodec.cli.app import Config, Overrides, config_app, weights_app
 
-KindName = Annotated[Literal["codec", "generator"], typer.Option(help="What the run is of.")]
+KindName = Annotated[
+    Literal["codec", "generator", "features", "augmentation"], typer.Option(help="What the run is of.")
+]
 
 
 @config_app.command("keys")

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from anycodec.config.augmentation import AugmentationRunSpec, augmentation_cross_check
 from anycodec.config.base import Spec
+from anycodec.config.features_run import FeaturesRunSpec, features_cross_check
 from anycodec.config.generation import GeneratorRunSpec, generation_cross_check
 from anycodec.config.run import RunSpec, cross_check
 from anycodec.config.source import Node
@@ -38,7 +39,8 @@ AnyKind = Kind[Any]
 CODEC = Kind("codec", RunSpec, cross_check)
 AUGMENTATION = Kind("augmentation", AugmentationRunSpec, augmentation_cross_check)
 GENERATOR = Kind("generator", GeneratorRunSpec, generation_cross_check)
-KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, AUGMENTATION, GENERATOR)}
+FEATURES = Kind("features", FeaturesRunSpec, features_cross_check)
+KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, AUGMENTATION, GENERATOR, FEATURES)}
 """Kinds by name."""
 
 

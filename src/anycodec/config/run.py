@@ -9,11 +9,14 @@ from typing import Literal
 from pydantic import Field
 
 from anycodec.config.adversarial import AdversarialSpec
+from anycodec.config.alignment import AlignmentSpec
 from anycodec.config.base import Spec
 from anycodec.config.codec import CodecSpec
 from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, TableSource, VideoSource
 from anycodec.config.engines import engine_misfits
+from anycodec.config.equivariance import EquivarianceSpec
 from anycodec.config.loss import LossSpec, LossWindow, MseSpec
+from anycodec.config.losses.base import Misfit
 from anycodec.config.train import TrainSpec
 from anycodec.errors import UserError
 
@@ -37,6 +40,12 @@ class RunSpec(Spec):
     )
     adversarial: AdversarialSpec | None = Field(
         None, description="a discriminator beside the codec; null = reconstruction terms alone"
+    )
+    alignment: AlignmentSpec | None = Field(
+        None, description="latents shaped like another network's features; null = as they come"
+    )
+    equivariance: EquivarianceSpec | None = Field(
+        None, description="latents that may be shrunk and shifted as windows may; null = as they come"
     )
     train: TrainSpec = Field(default_factory=TrainSpec, description="the training loop")
 
@@ -101,7 +110,8 @@ def _seconds_mistake(data: DataSpec) -> tuple[str, str] | None:
 
 
 TAKEN = frozenset(
-    {"adaptive_weight", "codebook", "codes_dead", "codes_used", "commitment", "discriminator", "entropy",
+    {"adaptive_weight", "alignment", "alignment_cosine", "alignment_distance", "alignment_weight",
+     "codebook", "codes_dead", "codes_used", "commitment", "discriminator", "entropy", "equivariance",
      "feature_matching", "generator", "gradient_penalty", "gradient_ratio", "kl", "logits_fake",
      "logits_real", "loss", "orthogonality", "perplexity", "skipped_updates"}
 )  # fmt: skip
@@ -120,6 +130,15 @@ def _term_mistakes(losses: Mapping[str, LossSpec], window: LossWindow) -> Iterat
         misfit = term.misfit(window)
         if misfit:
             yield f"losses.{name}.{misfit.setting}", misfit.what, misfit.how
+
+
+def _latent_misfits(spec: RunSpec) -> Iterator[tuple[str, Misfit]]:
+    """Mistakes about what shapes latents, by section."""
+    codec, normalizer = spec.codec.type, spec.data.normalizer.type
+    for misfit in spec.alignment.misfits(codec, normalizer, spec.train.precision) if spec.alignment else ():
+        yield "alignment", misfit
+    for misfit in spec.equivariance.misfits(codec) if spec.equivariance else ():
+        yield "equivariance", misfit
 
 
 def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
@@ -170,6 +189,8 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         mistake(misfit.setting, misfit.what, misfit.how)
     for misfit in spec.adversarial.misfits(window, spec.train.steps) if spec.adversarial else ():
         mistake(f"adversarial.{misfit.setting}", misfit.what, misfit.how)
+    for key, misfit in _latent_misfits(spec):
+        mistake(f"{key}.{misfit.setting}", misfit.what, misfit.how)
     if isinstance(data, ArraySource | TableSource) or not is_1d:
         return found
     if data.split.type == "ett":

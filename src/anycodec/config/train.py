@@ -37,7 +37,24 @@ class ExponentialSchedule(Spec):
     every: int = Field(1000, ge=1, description="steps between factors")
 
 
-ScheduleSpec = Annotated[ConstantSchedule | CosineSchedule | ExponentialSchedule, Field(discriminator="type")]
+class ScheduleStage(Spec):
+    """A part of a training with a learning rate of its own."""
+
+    share: float = Field(1.0, gt=0, description="the part's length beside the other stages': 45, 15, 30")
+    lr: float = Field(gt=0, description="its learning rate")
+
+
+class StagedSchedule(Spec):
+    """One learning rate after another, in place of the optimizer's, after a linear warm-up."""
+
+    type: Literal["stages"] = "stages"
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    stages: tuple[ScheduleStage, ...] = Field(min_length=1, description="learning rates, part after part")
+
+
+ScheduleSpec = Annotated[
+    ConstantSchedule | CosineSchedule | ExponentialSchedule | StagedSchedule, Field(discriminator="type")
+]
 
 
 class OptimizerSpec(Spec):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from anycodec.checkpoint import RunDirectory, read_arrays
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
@@ -21,7 +22,11 @@ from anycodec.engine import (
     Classifier,
     ExportedCodec,
     ExportTarget,
+    FeatureMaps,
+    FeaturesJob,
     FeaturesName,
+    FeaturesResult,
+    FeaturesRuntime,
     GeneratorJob,
     GeneratorRuntime,
     GeneratorSource,
@@ -184,6 +189,20 @@ class JaxEngine:
     def picture_features(self, name: FeaturesName, device: str = "auto") -> PictureFeatures:
         """Only the torch engine can."""
         _refuse("compute features of pictures")
+
+    def train_features(self, job: FeaturesJob) -> FeaturesResult:
+        """Only the torch engine can."""
+        _refuse("train feature networks")
+
+    def load_features(
+        self, spec: FeaturesRunSpec, shape: tuple[int, ...], classes: int, weights: Path, device: str = "auto"
+    ) -> FeaturesRuntime:
+        """Only the torch engine can."""
+        _refuse("run feature networks")
+
+    def hub_features(self, name: str, device: str = "auto") -> FeatureMaps:
+        """Only the torch engine can."""
+        _refuse("run models of the hub")
 
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
         """Only the torch engine can."""

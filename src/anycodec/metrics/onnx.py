@@ -68,6 +68,7 @@ class OnnxNetwork:
                 where=str(path),
             )
         self.batch = shape[0] if isinstance(shape[0], int) else 1 if _any_size(shape) else BATCH
+        self._least = shape[0] if isinstance(shape[0], int) else 0
         self._size = None if _any_size(shape) else (shape[2], shape[3])
         self._input, self._white = given.name, _SCALES[given.type]
 
@@ -76,13 +77,8 @@ class OnnxNetwork:
         return sized.transpose(2, 0, 1)
 
     def __call__(self, prepared: Floats) -> Floats:
-        pictures = prepared * self._white
-        if self._white != 1:
-            pictures = np.round(pictures).astype(np.uint8)
-        short = self.batch - len(pictures)
-        full = np.concatenate([pictures, np.repeat(pictures[-1:], short, axis=0)])
-        output = self._session.run(None, {self._input: full})[0][: len(pictures)]
-        vectors: Floats = output.reshape(len(pictures), -1).astype(np.float32)
+        output = self.output(prepared)
+        vectors: Floats = output.reshape(len(output), -1)
         if vectors.shape[1] != output.shape[1]:
             raise WeightsError(
                 f"its first output is {list(output.shape)}, not one vector [N D] a picture",
@@ -90,6 +86,16 @@ class OnnxNetwork:
                 how="end the network with a mean over pixels",
             )
         return vectors
+
+    def output(self, prepared: Floats) -> Floats:
+        """The first output, whatever its shape [N ...], of N prepared pictures."""
+        pictures = prepared * self._white
+        if self._white != 1:
+            pictures = np.round(pictures).astype(np.uint8)
+        short = max(0, self._least - len(pictures))
+        full = np.concatenate([pictures, np.repeat(pictures[-1:], short, axis=0)])
+        output: Floats = self._session.run(None, {self._input: full})[0][: len(pictures)].astype(np.float32)
+        return output
 
 
 class DinoV2:
@@ -119,8 +125,12 @@ class DinoV2:
         return normal
 
     def __call__(self, prepared: Floats) -> Floats:
+        return self.tokens(prepared)[:, 0]
+
+    def tokens(self, prepared: Floats) -> Floats:
+        """The picture's token and those of its 16 x 16 patches [N 1+256 384]."""
         tokens: Floats = self._session.run([DINOV2_TOKENS], {"input_image": prepared})[0]
-        return tokens[:, 0]
+        return tokens
 
 
 def resized(picture: Floats, size: tuple[int, int]) -> Floats:

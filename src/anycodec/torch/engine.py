@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
+from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import (
@@ -23,7 +24,11 @@ from anycodec.engine import (
     Classifier,
     ExportedCodec,
     ExportTarget,
+    FeatureMaps,
+    FeaturesJob,
     FeaturesName,
+    FeaturesResult,
+    FeaturesRuntime,
     GeneratorJob,
     GeneratorRuntime,
     GeneratorSource,
@@ -47,7 +52,7 @@ from anycodec.torch.codecs.base import Codec
 from anycodec.torch.codecs.streaming import StreamingCodec
 from anycodec.torch.device import choose_device, coding_memory
 from anycodec.torch.stream import TorchStream
-from anycodec.torch.weights import load_weights
+from anycodec.torch.weights import load_weights, stored_shape
 from anycodec.types import Tokens
 
 _CHUNK_VALUES = 2**17
@@ -213,6 +218,26 @@ class TorchEngine:
 
         return load_features(choose_device(device))
 
+    def train_features(self, job: FeaturesJob) -> FeaturesResult:
+        """Train a feature network; see `anycodec.engine.Engine.train_features`."""
+        from anycodec.torch.training.features import train_features
+
+        return train_features(job)
+
+    def load_features(
+        self, spec: FeaturesRunSpec, shape: tuple[int, ...], classes: int, weights: Path, device: str = "auto"
+    ) -> FeaturesRuntime:
+        """Rebuild a feature network; see `anycodec.engine.Engine.load_features`."""
+        from anycodec.torch.features.trained import load_features
+
+        return load_features(spec, shape, classes, weights, choose_device(device))
+
+    def hub_features(self, name: str, device: str = "auto") -> FeatureMaps:
+        """A vision model of the Hugging Face hub; see `anycodec.engine.Engine.hub_features`."""
+        from anycodec.torch.features.pretrained import HubFeatures
+
+        return HubFeatures(name, choose_device(device))
+
     def basecaller(self, name: BasecallerName, device: str = "auto") -> BaseProbabilities:
         """A basecaller as a function; see `anycodec.engine.Engine.basecaller`."""
         from anycodec.torch.basecallers.caller import load_basecaller
@@ -247,7 +272,8 @@ class TorchEngine:
 
 
 def _load(spec: RunSpec, in_channels: int, weights: Path) -> Codec:
-    codec = make_codec(spec.codec, in_channels)
+    labels = stored_shape(weights, "condition.embedding.weight")
+    codec = make_codec(spec.codec, in_channels, labels[0] - 1 if labels else 0)
     load_weights(codec, weights)
     return codec
 

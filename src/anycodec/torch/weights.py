@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from anycodec.checkpoint import check_arrays
 from anycodec.errors import RunError
+
+
+def stored_shape(path: Path, name: str) -> tuple[int, ...] | None:
+    """Shape of a tensor in a file, None where it is not there or the file is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return tuple(file.get_slice(name).get_shape()) if name in file.keys() else None  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return None
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

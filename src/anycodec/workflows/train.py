@@ -19,9 +19,11 @@ from anycodec.engine import StartingWeights, TrainingJob, TrainingResult, get_en
 from anycodec.errors import ConfigError, Notice, RunError, WeightsError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.differences import differences
+from anycodec.workflows.labels import known_classes
 from anycodec.workflows.provenance import provenance
 from anycodec.workflows.starting import origin, starting_weights
 from anycodec.workflows.statistics import token_statistics
+from anycodec.workflows.teachers import open_teacher
 
 # what may change when a run is continued: how long and how it is watched, not what it learns
 _FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
@@ -30,7 +32,7 @@ _FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_ev
 
 
 _NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
-_OF_ALL_WEIGHTS = ("anycodec", "format", "engine", "in_channels", "started", "versions", "data")
+_OF_ALL_WEIGHTS = ("anycodec", "format", "engine", "in_channels", "started", "versions", "data", "classes")
 """Entries of a manifest that hold for all weights that a training kept."""
 
 
@@ -52,13 +54,14 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     _check_folder(run, spec, resume)
     engine = get_engine(spec.engine)  # what is missing shows before data is read
     data = open_data(spec)
+    teacher, classes = open_teacher(spec, data.in_channels), known_classes(spec, data)
     start = starting_weights(spec, data.in_channels, resume=resume)
     if start is None:
         _warn_of_waiting(spec)
     if resume:
         _change_engine(run, spec)
     run.create(spec)
-    run.update_manifest(**_provenance(spec, data))
+    run.update_manifest(**_provenance(spec, data), **({"classes": list(classes)} if classes else {}))
     if not resume and start is not None and spec.train.init_from is not None:
         run.update_manifest(init_from=origin(spec.train.init_from, start))
     _announce(run, spec, data, start, quiet)
@@ -71,6 +74,8 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
         resume=resume,
         quiet=quiet,
         start=start,
+        teacher=teacher,
+        classes=classes,
     )
     with _logging_to(run.log), closing(data.train):
         with _no_run_of_a_mistake(run, resume):

@@ -25,4 +25,13 @@ class KlVaeSpec(Autoencoder2dSpec):
         "output has twice as many, for means and variances",
     )
     embed_channels: int | None = Field(None, ge=1, description="width of the latents; null = latent_channels")
+    label_channels: int | None = Field(
+        None,
+        ge=1,
+        description="width of an embedding of the class (its folder) that is added to what the encoder "
+        "gives and the decoder gets, e.g. 128; null = classes don't matter",
+    )
+    label_dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of the labels that training hides, so that none is needed later"
+    )
     quantizer: KlSpec = Field(default_factory=KlSpec, description="the variational bottleneck")

@@ -151,7 +151,9 @@ class Decoder2d(nn.Module):
         self.norm_out = group_norm(width, spec.norm_groups)
         self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(channels_last(z)))))
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Latents [B D h w] -> [B C H W]; `condition` is added to what the 1x1 convolution gives."""
+        h = self.post_quant_conv(channels_last(z))
+        h = self.levels(self.mid(self.conv_in(h if condition is None else h + condition)))
         x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
         return x

@@ -14,7 +14,9 @@ with `find_unused_parameters=True`, and what two loss scales need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -28,9 +30,11 @@ from anycodec.config.train import TrainSpec
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.discriminators import Judgement
 from anycodec.torch.losses import LossTerms
+from anycodec.torch.shaping.base import LatentTerm
 from anycodec.torch.training.adversary import Adversary
+from anycodec.torch.training.batch import Batch, windows_of
 from anycodec.torch.training.contest import Reconstruction, derivative, push
-from anycodec.torch.training.module import CodecTraining, adamw, parameter_groups, require_finite
+from anycodec.torch.training.module import CodecTraining, adamw, require_finite
 from anycodec.torch.training.schedule import seek
 from anycodec.torch.training.update import Update
 from anycodec.training.schedule import schedule_factor
@@ -65,6 +69,7 @@ class AdversarialTraining(CodecTraining):
         weights: their factors.
         spec: the training loop.
         adversary: the discriminator's side.
+        shaping: terms that look at latents.
     """
 
     def __init__(
@@ -74,8 +79,10 @@ class AdversarialTraining(CodecTraining):
         weights: dict[str, float],
         spec: TrainSpec,
         adversary: Adversary,
+        *,
+        shaping: Sequence[LatentTerm] = (),
     ) -> None:
-        super().__init__(codec, losses, weights, spec)
+        super().__init__(codec, losses, weights, spec, shaping)
         self.automatic_optimization = False
         self.adversary = adversary
         self.timeline = Timeline(adversary.spec, spec.steps)
@@ -91,7 +98,7 @@ class AdversarialTraining(CodecTraining):
     def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
         rival, first = self.adversary.spec, self.timeline.first
         pair = (
-            adamw(parameter_groups(self.codec, self.spec.optimizer.lr), self.spec.optimizer),
+            adamw(self.groups(), self.spec.optimizer),
             adamw([{"params": list(self.adversary.parameters())}], rival.optimizer),
         )
         own = self.spec.model_copy(
@@ -121,7 +128,7 @@ class AdversarialTraining(CodecTraining):
             seek(schedule, step)
 
     def more_state(self) -> dict[str, Any]:
-        return {
+        return super().more_state() | {
             "discriminator": self.adversary.state_dict(),
             "discriminator_optimizer": self.updates["discriminator"].optimizer.state_dict(),
             "updates": {name: update.state_dict() for name, update in self.updates.items()},
@@ -130,6 +137,7 @@ class AdversarialTraining(CodecTraining):
         }
 
     def load_more_state(self, state: dict[str, Any]) -> None:
+        super().load_more_state(state)
         self.adversary.load_state_dict(state["discriminator"])
         self.updates["discriminator"].optimizer.load_state_dict(state["discriminator_optimizer"])
         for name, update in self.updates.items():
@@ -139,34 +147,38 @@ class AdversarialTraining(CodecTraining):
 
     # --- a step ---------------------------------------------------------------------------------
 
-    def training_step(self, batch: Tensor, _: int) -> None:  # type: ignore[override]
-        step = self.steps_done
+    def training_step(self, batch: Batch, _: int) -> None:  # type: ignore[override]
+        step, x = self.steps_done, windows_of(batch)
         trains, counts = self.timeline.trains(step), self.timeline.counts(step)
-        output = self.codec(batch)
+        output = self.reconstructed(batch)
         real = None
         if counts and self.adversary.spec.feature_matching:
             with torch.set_grad_enabled(trains):
-                real = self.adversary.judge(batch, self.timeline.noise(step))
-        side = self._contested(output, batch, real) if counts else self._alone(output, batch)
+                real = self.adversary.judge(x, self.timeline.noise(step))
+        side, output = self._contested(output, batch, real) if counts else self._alone(output, batch)
         self._backward("codec", side.loss)
         self._watch(side.terms | side.unweighted)
         if trains:
-            self._train_discriminator(batch, side, real)
+            self._train_discriminator(x, side, real)
         self._batches += 1
         if self._batches % self.spec.accumulate == 0:
             self._finish(side, output)
 
-    def _alone(self, output: CodecOutput, batch: Tensor) -> CodecSide:
+    def _alone(self, output: CodecOutput, batch: Batch) -> tuple[CodecSide, CodecOutput]:
         """The step of a codec that does not hear the discriminator."""
-        terms = self.terms(output.reconstruction, batch) | dict(output.losses)
+        comparing = self.terms(output.reconstruction, windows_of(batch))
+        output = self.shaped(batch, output, partial(self._pull, comparing))
+        terms = comparing | dict(output.losses)
         total = torch.stack([term.float() for term in terms.values()]).sum()
-        return CodecSide(total, terms, {}, output.reconstruction.detach().float(), None)
+        return CodecSide(total, terms, {}, output.reconstruction.detach().float(), None), output
 
-    def _contested(self, output: CodecOutput, batch: Tensor, real: Judgement | None) -> CodecSide:
+    def _contested(
+        self, output: CodecOutput, batch: Batch, real: Judgement | None
+    ) -> tuple[CodecSide, CodecOutput]:
         """The step of a codec that must please the discriminator too."""
         values = output.reconstruction.float()
         copy = values.detach().requires_grad_()
-        terms = self.terms(copy, batch)
+        terms = self.terms(copy, windows_of(batch))
         pull = derivative(torch.stack(list(terms.values())).sum(), copy)
         fake = self.adversary.judge(copy, self.timeline.noise(self.steps_done))
         unweighted = self.adversary.generator_terms(fake, real)
@@ -175,9 +187,10 @@ class AdversarialTraining(CodecTraining):
             Reconstruction(values, copy, pull, self.codec.last_layer()),
             unweighted,
             ramp=self.timeline.ramp(self.steps_done),
-            scale=self.updates["codec"].scale(batch.device),
+            scale=self.updates["codec"].scale(values.device),
             keep=self.timeline.trains(self.steps_done),
         )
+        output = self.shaped(batch, output, lambda weight: derivative(values, weight, pull, keep=True))
         own = [loss.float() for loss in output.losses.values()]
         loss = torch.stack([((pull + pushed.gradient) * values).sum(), *own]).sum()
         self._rival |= {
@@ -187,13 +200,14 @@ class AdversarialTraining(CodecTraining):
         if self.spec.precision != "fp16":  # there the loss scale may overflow in passing
             unweighted = unweighted | {"adaptive_weight": pushed.adaptive}
         named = terms | pushed.terms | dict(output.losses)
-        return CodecSide(loss, {k: v.detach() for k, v in named.items()}, unweighted, copy.detach(), fake)
+        side = CodecSide(loss, {k: v.detach() for k, v in named.items()}, unweighted, copy.detach(), fake)
+        return side, output
 
-    def _train_discriminator(self, batch: Tensor, side: CodecSide, real: Judgement | None) -> None:
+    def _train_discriminator(self, x: Tensor, side: CodecSide, real: Judgement | None) -> None:
         noise = self.timeline.noise(self.steps_done)
         fake = side.fake or self.adversary.judge(side.copy, noise)
-        real = real or self.adversary.judge(batch, noise)
-        terms = self.adversary.discriminator_terms(real, fake, batch, side.copy)
+        real = real or self.adversary.judge(x, noise)
+        terms = self.adversary.discriminator_terms(real, fake, x, side.copy)
         self._backward("discriminator", torch.stack(list(terms.values())).sum())
         self._watch(terms)
         self._rival |= {name: term.detach() for name, term in terms.items()} | {

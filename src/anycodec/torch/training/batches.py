@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
@@ -25,6 +25,7 @@ from anycodec.config.data import SourceSpec
 from anycodec.data.sampler import BatchSampler
 from anycodec.engine import TrainingWindows
 from anycodec.errors import ResourceError, UserError
+from anycodec.torch.training.batch import Batch, Labelled
 
 Key = tuple[int, int]
 """(epoch, index) of an item."""
@@ -42,6 +43,19 @@ class _Items(Dataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         try:
             return self.windows.item(*key)
+        except UserError as error:
+            return error
+
+
+class _LabelledItems(Dataset[tuple[NDArray[np.float32], int] | UserError]):
+    """Items with their classes by key, errors as in `_Items`."""
+
+    def __init__(self, windows: TrainingWindows) -> None:
+        self.windows = windows
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.float32], int] | UserError:
+        try:
+            return self.windows.labelled_item(*key)
         except UserError as error:
             return error
 
@@ -69,7 +83,17 @@ def _collate(items: Sequence[Item]) -> Tensor | UserError:
     return torch.from_numpy(np.concatenate(windows))
 
 
-def _next(batches: Iterator[Tensor | UserError]) -> Tensor:
+def _collate_labelled(items: Sequence[tuple[NDArray[np.float32], int] | UserError]) -> Labelled | UserError:
+    windows, labels = [], []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        windows.append(item[0])
+        labels += [item[1]] * len(item[0])
+    return Labelled(torch.from_numpy(np.concatenate(windows)), torch.tensor(labels))
+
+
+def _next(batches: Iterator[Batch | UserError]) -> Batch:
     """The next batch.
 
     Raises:
@@ -121,12 +145,14 @@ def _log_to(files: Sequence[str], _: int) -> None:
         logger.addHandler(handler)
 
 
-def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers: int) -> DataLoader[Any]:
+def _loader(
+    windows: TrainingWindows, batches: Any, source: SourceSpec, workers: int, labelled: bool
+) -> DataLoader[Any]:
     """A loader with its own generator: making one must not move the training's random state."""
     return DataLoader(
-        _Items(windows),
+        _LabelledItems(windows) if labelled else _Items(windows),
         batch_sampler=batches,
-        collate_fn=_collate,
+        collate_fn=_collate_labelled if labelled else _collate,
         num_workers=workers,
         # a forked worker can inherit a lock that a thread of pyarrow, PyAV or OpenMP held, and wait for ever
         multiprocessing_context="spawn" if workers else None,
@@ -137,7 +163,7 @@ def _loader(windows: TrainingWindows, batches: Any, source: SourceSpec, workers:
     )
 
 
-def _end_workers(batches: Iterator[Tensor | UserError]) -> None:
+def _end_workers(batches: Iterator[Batch | UserError]) -> None:
     """End the workers now: a traceback may keep the iterator, and they don't see Python's SIGTERM at exit."""
     shutdown = getattr(batches, "_shutdown_workers", None)
     if shutdown is not None:
@@ -145,15 +171,22 @@ def _end_workers(batches: Iterator[Tensor | UserError]) -> None:
 
 
 class TrainBatches:
-    """Endless training batches [B C *s] that know how long the trainer waited for them."""
+    """Endless training batches [B C *s], labelled on request, that know how long the trainer waited."""
 
-    def __init__(self, windows: TrainingWindows, source: SourceSpec, batch_size: int, start: int) -> None:
+    def __init__(
+        self,
+        windows: TrainingWindows,
+        source: SourceSpec,
+        batch_size: int,
+        start: int,
+        labelled: bool = False,
+    ) -> None:
         sampler = BatchSampler(windows, batch_size)
         self._windows = windows
-        self._loader = _loader(windows, _Steps(sampler, start), source, source.workers)
+        self._loader = _loader(windows, _Steps(sampler, start), source, source.workers, labelled)
         self.waited = 0.0
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         self._windows.close()  # what was read here to check the data would only take memory
         with _signals_held():
             batches = iter(self._loader)
@@ -177,13 +210,13 @@ def starting_batches(windows: TrainingWindows, batch_size: int, device: torch.de
 
 
 def validation_batches(
-    windows: TrainingWindows, source: SourceSpec, batch_size: int, count: int
-) -> list[Tensor]:
+    windows: TrainingWindows, source: SourceSpec, batch_size: int, count: int, labelled: bool = False
+) -> list[Batch]:
     """Up to `count` batches spread evenly over the validation grid, read once and kept."""
     wanted = min(len(windows), batch_size * count)
     indices = np.linspace(0, len(windows) - 1, wanted).round().astype(int).tolist()
     batches = [[(0, index) for index in indices[i : i + batch_size]] for i in range(0, wanted, batch_size)]
-    loaded = iter(_loader(windows, batches, source, 0))
+    loaded = iter(_loader(windows, batches, source, 0, labelled))
     read = [_next(loaded) for _ in batches]
     windows.close()
     return read

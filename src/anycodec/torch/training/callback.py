@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from anycodec.config.run import RunSpec
+from anycodec.torch.training.batch import windows_of
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import CodecTraining, require_finite
 from anycodec.torch.training.pictures import shown
@@ -106,7 +107,7 @@ class StepCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module = _module(pl_module)
-        self.values_done += batch.numel()
+        self.values_done += windows_of(batch).numel()
         if module.steps_done == self.progress.step:
             return  # gradients are still being accumulated
         step = self.progress.step = module.steps_done

@@ -15,9 +15,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
-from torch import Tensor
 
 from anycodec.checkpoint import write_arrays
+from anycodec.config.codec import KlVaeSpec
 from anycodec.config.run import RunSpec
 from anycodec.config.train import TrainSpec
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult
@@ -27,8 +27,10 @@ from anycodec.torch.codecs.base import Codec
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.losses import make_losses
 from anycodec.torch.quantizers.renewal import RenewedCodes
+from anycodec.torch.shaping import latent_terms
 from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
+from anycodec.torch.training.batch import Batch
 from anycodec.torch.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.torch.training.callback import StepCallback
 from anycodec.torch.training.handover import resumable_state
@@ -63,18 +65,24 @@ def train(job: TrainingJob) -> TrainingResult:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train_spec.tf32
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
-        codec = make_codec(spec.codec, job.in_channels)
+        codec = make_codec(spec.codec, job.in_channels, len(job.classes))
     resumed = resumable_state(job, codec, device) if job.resume else None
     progress = Progress()
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
         progress = progress_of(resumed)
-    module = _module(spec, codec, job.in_channels)
+    module = _module(job, codec)
     if resumed is None and job.start is not None:
         _start(module, job.start)
     if device.type == "cpu":
         lay_out(module)
-    batches = TrainBatches(job.train, spec.data, train_spec.batch_size, progress.step * train_spec.accumulate)
+    batches = TrainBatches(
+        job.train,
+        spec.data,
+        train_spec.batch_size,
+        progress.step * train_spec.accumulate,
+        labelled=_looks_at_labels(spec),
+    )
     stop = StopRequest()
     callback = StepCallback(
         spec=spec,
@@ -97,6 +105,8 @@ def train(job: TrainingJob) -> TrainingResult:
             trainer.fit(module, batches)
         if isinstance(module, AdversarialTraining):
             save_weights(module.adversary.discriminator, job.run.discriminator)
+        if module.shaping:
+            save_weights(module.shaping, job.run.path / "alignment.safetensors")
     if stop.number is not None:
         raise Terminated(stop.number)
     busy = max(callback.seconds, 1e-9)
@@ -109,14 +119,16 @@ def train(job: TrainingJob) -> TrainingResult:
     )
 
 
-def _module(spec: RunSpec, codec: Codec, channels: int) -> CodecTraining:
+def _module(job: TrainingJob, codec: Codec) -> CodecTraining:
+    spec = job.spec
     losses = make_losses(spec.losses)
     weights = {name: term.weight for name, term in spec.losses.items()}
+    shaping = latent_terms(spec, codec, job.teacher)
     if spec.adversarial is None:
-        return CodecTraining(codec, losses, weights, spec.train)
+        return CodecTraining(codec, losses, weights, spec.train, shaping)
     with out_of_memory("adversarial.discriminator", "lower the discriminator's widths"):
-        adversary = Adversary(spec.adversarial, channels, len(spec.codec.axes), spec.seed)
-    return AdversarialTraining(codec, losses, weights, spec.train, adversary)
+        adversary = Adversary(spec.adversarial, job.in_channels, len(spec.codec.axes), spec.seed)
+    return AdversarialTraining(codec, losses, weights, spec.train, adversary, shaping=shaping)
 
 
 def _start(module: CodecTraining, weights: StartingWeights) -> None:
@@ -129,9 +141,14 @@ def _start(module: CodecTraining, weights: StartingWeights) -> None:
         load_weights(module.adversary.discriminator, weights.discriminator)
 
 
-def _validation(job: TrainingJob) -> list[Tensor]:
-    train = job.spec.train
-    return validation_batches(job.val, job.spec.data, train.batch_size, train.val_batches)
+def _validation(job: TrainingJob) -> list[Batch]:
+    spec, train = job.spec, job.spec.train
+    labelled = _looks_at_labels(spec)
+    return validation_batches(job.val, spec.data, train.batch_size, train.val_batches, labelled)
+
+
+def _looks_at_labels(spec: RunSpec) -> bool:
+    return isinstance(spec.codec, KlVaeSpec) and spec.codec.label_channels is not None
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,9 +16,13 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from anycodec.config.train import OptimizerSpec, TrainSpec
-from anycodec.torch.codecs.base import Codec
+from anycodec.torch.codecs.base import Codec, CodecOutput
+from anycodec.torch.codecs.klvae import KlVae
 from anycodec.torch.losses import LossTerms
 from anycodec.torch.quantizers import Quantizer
+from anycodec.torch.shaping.base import LatentStep, LatentTerm
+from anycodec.torch.training.batch import Batch, Labelled, labels_of, windows_of
+from anycodec.torch.training.contest import derivative
 from anycodec.torch.training.optimizer import CodecAdamW
 from anycodec.torch.training.schedule import seek
 from anycodec.training.finite import diverged
@@ -24,24 +30,38 @@ from anycodec.training.schedule import schedule_factor
 
 
 class CodecTraining(pl.LightningModule):
-    """Trains a codec on the weighted sum of reconstruction terms and the codec's own losses.
+    """Trains a codec on the weighted sum of reconstruction terms, the codec's own losses and latent terms.
 
     `steps_done` counts optimizer steps: Lightning's `global_step` counts every optimizer's.
     """
 
-    def __init__(self, codec: Codec, losses: LossTerms, weights: dict[str, float], spec: TrainSpec) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        losses: LossTerms,
+        weights: dict[str, float],
+        spec: TrainSpec,
+        shaping: Sequence[LatentTerm] = (),
+    ) -> None:
         super().__init__()
         self.codec = codec
         self.losses = losses
         self.weights = weights
         self.spec = spec
+        self.shaping = nn.ModuleList(shaping)
         self.steps_done = 0
         self.last: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = adamw(parameter_groups(self.codec, self.spec.optimizer.lr), self.spec.optimizer)
+        optimizer = adamw(self.groups(), self.spec.optimizer)
         schedule = LambdaLR(optimizer, schedule_factor(self.spec))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What the codec's optimizer trains: the codec, and after it what shapes its latents."""
+        lr = self.spec.optimizer.lr
+        more = list(self.shaping.parameters())
+        return parameter_groups(self.codec, lr) + ([{"params": more, "lr": lr}] if more else [])
 
     def set_schedule(self, trainer: pl.Trainer, step: int) -> None:
         """Put the learning rate where it is after `step` updates."""
@@ -49,12 +69,19 @@ class CodecTraining(pl.LightningModule):
         assert isinstance(scheduler, LambdaLR)
         seek(scheduler, step)
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor:
-        output = self.codec(batch)
-        terms = self.terms(output.reconstruction, batch) | output.losses
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        output = self.reconstructed(batch)
+        comparing = self.terms(output.reconstruction, windows_of(batch))
+        output = self.shaped(batch, output, partial(self._pull, comparing))
+        terms = comparing | dict(output.losses)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.last = {"loss": total.detach()} | {k: v.detach() for k, v in (terms | output.stats).items()}
         return total
+
+    def reconstructed(self, batch: Batch) -> CodecOutput:
+        """What the codec makes of a batch, with its labels where it has some."""
+        output: CodecOutput = self.codec(*batch) if isinstance(batch, Labelled) else self.codec(batch)
+        return output
 
     def terms(self, reconstruction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Weighted reconstruction terms by name, computed in float32 whatever the autocast."""
@@ -63,6 +90,28 @@ class CodecTraining(pl.LightningModule):
                 name: self.weights[name] * loss(reconstruction.float(), target.float())
                 for name, loss in self.losses.items()
             }
+
+    def shaped(self, batch: Batch, output: CodecOutput, pull: Callable[[Tensor], Tensor]) -> CodecOutput:
+        """The output with the terms that look at latents among its losses.
+
+        Args:
+            batch: windows [B C *s], with or without labels.
+            output: of the codec.
+            pull: gradient of the reconstruction terms at a weight of the codec.
+        """
+        if not self.shaping:
+            return output
+        assert isinstance(self.codec, KlVae)
+        decode = partial(self.codec.decode_latents, labels=labels_of(batch))
+        step = LatentStep(windows_of(batch), output, pull, decode, self.steps_done, self.spec.steps)
+        for shaper in self.shaping:
+            losses, stats = shaper(step)
+            output = replace(output, losses={**output.losses, **losses}, stats={**output.stats, **stats})
+        return output
+
+    @staticmethod
+    def _pull(terms: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return derivative(torch.stack(list(terms.values())).sum(), weight, keep=True)
 
     def configure_gradient_clipping(
         self,
@@ -81,10 +130,12 @@ class CodecTraining(pl.LightningModule):
 
     def more_state(self) -> dict[str, Any]:
         """What a resumable state must hold beside the codec and its optimizer."""
-        return {}
+        return {"shaping": self.shaping.state_dict()} if self.shaping else {}
 
     def load_more_state(self, state: dict[str, Any]) -> None:
         """Restore what `more_state` gave, once there are optimizers."""
+        if self.shaping:
+            self.shaping.load_state_dict(state["shaping"])
 
     def health(self) -> str:
         """What to tell beside the figures of a validation."""
@@ -97,7 +148,8 @@ class CodecTraining(pl.LightningModule):
             RunError: names them; the last good checkpoint stays.
         """
         require_finite(self.last, self.steps_done)
-        require_finite({f"weight {k}": v for k, v in self.codec.named_parameters()}, self.steps_done)
+        trained = [*self.codec.named_parameters(), *self.shaping.named_parameters()]
+        require_finite({f"weight {k}": v for k, v in trained}, self.steps_done)
 
 
 def adamw(groups: list[dict[str, Any]], spec: OptimizerSpec) -> AdamW:

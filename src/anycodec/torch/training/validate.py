@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from anycodec.torch.quantizers.usage import code_use, level_stats
+from anycodec.torch.training.batch import Batch, moved, windows_of
 from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.pictures import PictureFigures
 
 
 @torch.no_grad()
-def validate(module: CodecTraining, batches: Sequence[Tensor], pictures: PictureFigures) -> dict[str, float]:
+def validate(module: CodecTraining, batches: Sequence[Batch], pictures: PictureFigures) -> dict[str, float]:
     """Pooled figures over all batches; the codec is left in training mode."""
     codec, device = module.codec, module.device
     codec.eval()
@@ -23,8 +24,8 @@ def validate(module: CodecTraining, batches: Sequence[Tensor], pictures: Picture
     seen: defaultdict[str, float] = defaultdict(float)
     usage = [torch.zeros(size, dtype=torch.int64, device=device) for size in codec.codebook_sizes]
     for batch in batches:
-        x = batch.to(device)
-        output = codec(x)
+        here = moved(batch, device)
+        x, output = windows_of(here), module.reconstructed(here)
         error = output.reconstruction.float() - x
         terms = module.terms(output.reconstruction, x) | output.losses
         loss += float(sum(float(term) for term in terms.values())) * x.numel()
