@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from anycodec.cli.app import Config, Device, Overrides, Run, app
+from anycodec.errors import UserError
 
 
 @app.command()
@@ -113,7 +114,9 @@ def report(run: Run) -> int | None:
 @app.command("import")
 def import_(
     source: Annotated[
-        Literal["taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "dome272"],
+        Literal[
+            "taming", "totem", "vqvae2", "dalle", "diffusers", "lightningdit-vavae", "lightningdit", "dome272"
+        ],
         typer.Argument(metavar="SOURCE", help="Whose weights.", show_default=False),
     ],
     weights: Annotated[
@@ -139,6 +142,14 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Replace the run in that folder.")] = False,
 ) -> int | None:
     """Make a run of published weights."""
+    if source == "lightningdit":
+        from anycodec.workflows import import_generator
+
+        if data is not None:
+            raise UserError("a generator is for latents, not for files", where="--data", how="leave it out")
+        return import_generator.run(
+            source, weights, overrides=overrides or [], config=config, out=out, force=force
+        )
     from anycodec.workflows import import_ as workflow
 
     return workflow.run(

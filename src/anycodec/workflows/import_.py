@@ -82,7 +82,7 @@ def run(
         adversarial=rival.spec if rival else None,
     )
     with atomic_folder(target.path) as folder:
-        _write(RunDirectory(folder), spec, imported, overrides, _origin(source, file))
+        _write(RunDirectory(folder), spec, imported, overrides, origin(source, file))
     console.print(
         f"run [bold]{target.path}[/bold]: {imported.spec.type} + {imported.spec.bottleneck}, "
         f"{sum(array.size for array in imported.tensors.values()):,} numbers"
@@ -196,7 +196,8 @@ def _write_discriminator(run: RunDirectory, spec: RunSpec, found: ImportedDiscri
     write_arrays(run.discriminator, found.tensors)
 
 
-def _origin(source: WeightSource, file: Path) -> dict[str, str]:
+def origin(source: str, file: Path) -> dict[str, str]:
+    """What the manifest of a run says of the published file that its weights come from."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"source": source, "file": file.name, "sha256": digest}

@@ -67,6 +67,8 @@ class TrainedGenerator:
             raise RunError(
                 "the generator has no weights yet", where=str(run), how="train it on: anycodec train --resume"
             )
+        if manifest.get("imported", {}).get("note"):
+            raise RunError(manifest["imported"]["note"], where=str(run))
         try:
             described = manifest["latents"]
             self.classes = tuple(str(name) for name in described["classes"])
@@ -173,7 +175,8 @@ def run(
             ]
         about = {
             "generator": str(run), "seed": seed, "count": count, "codec": generator.codec.fingerprint,
-            "latents": generator.run.read_manifest()["latents"]["fingerprint"], "how": asdict(settings),
+            "latents": generator.run.read_manifest()["latents"]["fingerprint"],
+            "how": {name: value for name, value in asdict(settings).items() if name != "batch"},
             "files": files,
         }  # fmt: skip
         atomic_write(folder / MANIFEST, json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,11 @@ def train(spec: GeneratorRunSpec, run: RunDirectory, *, resume: bool, quiet: boo
     info = latents.info
     sizes = latent_sizes(info)
     _check_fit(spec, info)
+    check_codec(info)
     _check_folder(run, spec, info, resume)
     run.create(spec)
-    run.update_manifest(**_provenance(info))
-    run.write_statistics(_statistics(latents))
+    run.update_manifest(**provenance(info))
+    run.write_statistics(normalizer_statistics(latents))
     if not quiet:
         _announce(run, spec, info)
     job = GeneratorJob(spec=spec, sizes=sizes, latents=latents, run=run, resume=resume, quiet=quiet)
@@ -90,6 +92,21 @@ def _check_fit(spec: GeneratorRunSpec, info: LatentsInfo) -> None:
         raise ConfigError([UserError(f"`{key}`: {misfit.what}", where=str(spec.latents), how=misfit.how)])
 
 
+def check_codec(info: LatentsInfo) -> None:
+    """Refuse latents of a codec that has changed since: nothing could decode their samples.
+
+    Raises:
+        RunError: says how to mend it.
+    """
+    codec = RunDirectory(Path(info.codec.path))
+    if codec.config.is_file() and codec.fingerprint() != info.codec.fingerprint:
+        raise RunError(
+            "the codec has changed since it made these latents",
+            where=info.codec.path,
+            how="make the latents again: anycodec latents RUN DIR -o OUT",
+        )
+
+
 def _check_folder(run: RunDirectory, spec: GeneratorRunSpec, info: LatentsInfo, resume: bool) -> None:
     if not run.config.is_file():
         if resume and run.path.exists() and any(run.path.iterdir()):
@@ -121,7 +138,7 @@ def _check_folder(run: RunDirectory, spec: GeneratorRunSpec, info: LatentsInfo, 
         )
 
 
-def _provenance(info: LatentsInfo) -> dict[str, Any]:
+def provenance(info: LatentsInfo) -> dict[str, Any]:
     """What the manifest says: enough to load the generator, and to tell whether a codec is its own."""
     described = info.model_dump(
         mode="json", exclude={"shards", "skipped", "class_counts", "format", "version"}
@@ -135,7 +152,7 @@ def _provenance(info: LatentsInfo) -> dict[str, Any]:
     }
 
 
-def _statistics(latents: Latents) -> Arrays:
+def normalizer_statistics(latents: Latents) -> Arrays:
     """The normalizer's statistics of training windows, spread evenly, from which samples draw theirs."""
     rows = latents.rows("train")
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_KEPT)).round().astype(int)]
