@@ -87,3 +87,28 @@ class TokenizeBar:
         self._samples += samples
         rate = self._samples / max(1e-9, time.perf_counter() - self._begin)
         self._bar.update(self._task, completed=self._size, files=self._files, rate=rate)
+
+
+class StepsBar:
+    """Steps of a job whose number shows when it begins; silent where there is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._task = self._bar.add_task(what, total=None)
+
+    def __enter__(self) -> StepsBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def total(self, steps: int) -> None:
+        """How many there will be."""
+        self._bar.update(self._task, total=steps)
+
+    def advance(self) -> None:
+        """One is done."""
+        self._bar.advance(self._task)

@@ -50,7 +50,7 @@ def run(
         DataError: no usable data, or a split that can't be made.
     """
     settings = _settings(by, ratios, guard, seed)
-    source = _source(root, type or _only_type(root), settings)
+    source = _source(root, type or only_type(root), settings)
     catalog = find_signals(source)
     split = make_split(catalog, source)
     base = base_folder(root)
@@ -97,7 +97,7 @@ def _source(root: Path, kind: str, split: dict[str, Any]) -> DataSpec:
     return source
 
 
-def _only_type(root: Path) -> str:
+def only_type(root: Path) -> str:
     """The kind of the files under `root`, where there is only one."""
     base = base_folder(root)
     files = root.rglob("*") if root.is_dir() else base.glob(str(root.relative_to(base)))

@@ -1,0 +1,233 @@
+"""`anycodec augment`: real data -> split -> codec -> latents -> generator -> samples -> evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anycodec.checkpoint import RunDirectory
+from anycodec.config.augmentation import AugmentationRunSpec
+from anycodec.config.data import DataSpec, ManifestSplit
+from anycodec.config.kinds import AUGMENTATION
+from anycodec.config.loader import load_kind
+from anycodec.data.dataset import WindowDataset
+from anycodec.data.latents import read_info
+from anycodec.data.loader import find_signals
+from anycodec.data.normalize import make_normalizer
+from anycodec.data.split import make_split
+from anycodec.engine import Sampling
+from anycodec.errors import UserError
+from anycodec.io.discover import base_folder
+from anycodec.io.formats import open_file
+from anycodec.workflows import evaluate_augmentation, latents, sample, train, train_generator
+from anycodec.workflows.console import out as console
+from anycodec.workflows.exclusive import exclusive
+from anycodec.workflows.prepare import PICTURES, SPLIT, prepare, prepared_from_jet
+from anycodec.workflows.stages import Stage, files_fingerprint, run_stages
+
+STAGES = ("split", "codec", "latents", "generator", "sample", "evaluation")
+_HOW = {"root", "workers", "prefetch"}
+"""Settings of the data that say where it lies and how it is read, not what it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says beside the configuration.
+
+    Attributes:
+        skip: stages whose results are taken as they lie there.
+        force: run everything else again.
+        max_epochs: length of both trainings; None = their `train.steps`.
+        device: auto, cpu or cuda.
+        quiet: no progress bars.
+    """
+
+    skip: Collection[str] = ()
+    force: bool = False
+    max_epochs: int | None = None
+    device: str = "auto"
+    quiet: bool = False
+
+
+def run(config: Path, overrides: Sequence[str], out: Path | None, options: Options) -> int:
+    """Run the whole pipeline, or what an earlier call left to do.
+
+    Args:
+        config: of an augmentation.
+        overrides: `dotted.key=value`.
+        out: folder of everything; None = runs/NAME.
+        options: see `Options`.
+
+    Raises:
+        ConfigError: mistakes in the configuration, all at once.
+        DataError: no usable data.
+        UserError: a stage to be skipped has no result, or another job is at the folder.
+    """
+    spec = load_kind(AUGMENTATION, config, overrides)
+    folder = out or Path("runs") / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        run_stages(folder, Pipeline(spec, folder, options).stages(), skip=options.skip, force=options.force)
+    console.print(f"report: {folder / 'evaluation' / 'report.html'}", markup=False)
+    return 0
+
+
+def check_machine(devices: int, strategy: str) -> None:
+    """Refuse what trains on several devices: the loops can't yet.
+
+    Raises:
+        UserError: more than one device, or a strategy for that.
+    """
+    if devices == 1 and strategy == "auto":
+        return
+    raise UserError(
+        "training on several devices is not possible yet",
+        where="--devices" if devices != 1 else "--strategy",
+        how="leave out --devices and --strategy: one processor or GPU is used",
+    )
+
+
+class Pipeline:
+    """The stages of an augmentation, in a folder.
+
+    Args:
+        spec: all settings.
+        folder: of everything.
+        options: of the command line.
+    """
+
+    def __init__(self, spec: AugmentationRunSpec, folder: Path, options: Options) -> None:
+        self._spec, self._folder, self._options = spec, folder, options
+
+    def stages(self) -> list[Stage]:
+        """In order; each stage's settings are all that decides its result beside those before it."""
+        spec, seed, epochs = self._spec, self._spec.seed, self._options.max_epochs
+        codec, generator = spec.codec.model_dump(mode="json"), spec.generator.model_dump(mode="json")
+        return [
+            Stage("split", self._split_settings(), self._split, _split_output),
+            Stage("codec", [codec, seed, epochs, self._data_settings()], self._codec, _codec_output),
+            Stage("latents", [], self._latents, _manifest_output),
+            Stage("generator", [generator, seed, epochs], self._generator, _generator_output),
+            Stage("sample", [self._sampling_settings(), seed], self._sample, files_fingerprint),
+            Stage("evaluation", spec.evaluation.model_dump(mode="json"), self._evaluate, _evaluation_output),
+        ]
+
+    def _data_settings(self) -> dict[str, Any]:
+        return self._spec.data.model_dump(mode="json", exclude=_HOW)
+
+    def _split_settings(self) -> list[Any]:
+        data, spec = self._spec.data, self._spec
+        assert data.root is not None, "the loader checks data.root"
+        files = find_signals(data).fingerprint(base_folder(data.root))
+        return [files, self._data_settings(), spec.shrink, spec.augmentation.budget, spec.seed]
+
+    def _sampling_settings(self) -> dict[str, Any]:
+        return self._spec.augmentation.model_dump(mode="json", exclude={"budget"})
+
+    @property
+    def _data(self) -> DataSpec:
+        """The data as the split stage left it."""
+        folder = self._folder / "split"
+        root = folder / PICTURES if self._spec.shrink else self._spec.data.root
+        return self._spec.data.model_copy(update={"root": root, "split": ManifestSplit(path=folder / SPLIT)})
+
+    def _split(self, folder: Path, resume: bool) -> None:
+        prepare(self._spec, folder)
+
+    def _codec(self, folder: Path, resume: bool) -> None:
+        spec = self._spec.codec_run(self._data)
+        epochs = self._options.max_epochs
+        if epochs is not None:
+            windows = self._windows()
+            spec = spec.model_copy(update={"train": _for_epochs(spec.train, windows, epochs)})
+        train.train(spec, RunDirectory(folder), resume=resume, quiet=self._options.quiet)
+
+    def _windows(self) -> int:
+        """Training windows of an epoch."""
+        data = self._data
+        pieces = make_split(find_signals(data), data).train
+        axes = self._spec.codec_run(data).codec.axes
+        windows = WindowDataset(
+            pieces, data, make_normalizer(data.normalizer), open_file, training=True, seed=0, axes=axes
+        )
+        with closing(windows):
+            return len(windows)
+
+    def _latents(self, folder: Path, resume: bool) -> None:
+        root = self._data.root
+        assert root is not None, "the split stage has read it"
+        latents.run(self._folder / "codec", [root], folder, self._options.device)
+
+    def _generator(self, folder: Path, resume: bool) -> None:
+        source = self._folder / "latents"
+        spec = self._spec.generator_run(source)
+        epochs = self._options.max_epochs
+        if epochs is not None:
+            windows = read_info(source).counts["train"]
+            spec = spec.model_copy(update={"train": _for_epochs(spec.train, windows, epochs)})
+        train_generator.train(spec, RunDirectory(folder), resume=resume, quiet=self._options.quiet)
+
+    def _sample(self, folder: Path, resume: bool) -> None:
+        settings = self._spec.augmentation
+        how = Sampling(
+            sampler=settings.sampler,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            interval=settings.guidance_interval,
+        )
+        sample.run(
+            self._folder / "generator",
+            out=folder,
+            count=settings.per_class,
+            seed=self._spec.seed,
+            how=how,
+            codec=self._folder / "codec",
+            device=self._options.device,
+        )
+
+    def _evaluate(self, folder: Path, resume: bool) -> None:
+        data, spec = self._data, self._spec
+        assert data.root is not None, "the split stage has read it"
+        inputs = evaluate_augmentation.Inputs(
+            real=data.root,
+            synthetic=self._folder / "sample",
+            manifest=self._folder / "split" / SPLIT,
+            type=data.type,
+            saw=spec.augmentation.budget,
+            gait=True if prepared_from_jet(self._folder / "split") else None,
+        )
+        labelled = bool(read_info(self._folder / "latents").classes)
+        evaluate_augmentation.run(
+            inputs, spec.evaluation, folder, labelled=labelled, device=self._options.device
+        )
+
+
+def _for_epochs(settings: Any, windows: int, epochs: int) -> Any:
+    """Settings of a training that sees every window so many times."""
+    steps = max(1, -(-windows // settings.batch_size) * epochs)
+    return settings.model_copy(update={"steps": steps})
+
+
+def _split_output(folder: Path) -> str | None:
+    return files_fingerprint(folder) if (folder / SPLIT).is_file() else None
+
+
+def _codec_output(folder: Path) -> str | None:
+    run = RunDirectory(folder)
+    return run.fingerprint() if "training" in run.read_manifest() else None
+
+
+def _manifest_output(folder: Path) -> str | None:
+    return files_fingerprint(folder, "manifest.json")
+
+
+def _generator_output(folder: Path) -> str | None:
+    finished = "training" in RunDirectory(folder).read_manifest()
+    return files_fingerprint(folder, "weights.safetensors") if finished else None
+
+
+def _evaluation_output(folder: Path) -> str | None:
+    return files_fingerprint(folder, evaluate_augmentation.RESULT)
