@@ -6,13 +6,15 @@ from itertools import groupby
 from pathlib import Path
 
 from anycodec.config.keys import ConfigKey, config_keys
+from anycodec.config.kinds import KINDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "config-keys.md"
 
 INTRODUCTION = """# All settings
 
-Every key with its type, default and meaning, as `anycodec config keys` prints them. A part in brackets,
-`[type=vqgan]`, says which types have the key; `<name>` stands for a name of your choice.
+Every key with its type, default and meaning, as `anycodec config keys` prints them, with `--kind generator`
+those of generators. A part in brackets, `[type=vqgan]`, says which types have the key; `<name>` stands for a
+name of your choice.
 """
 
 
@@ -31,9 +33,11 @@ def row(entry: ConfigKey) -> str:
 def main() -> None:
     """Write the page."""
     lines = [INTRODUCTION]
-    for section, entries in groupby(sorted(config_keys(), key=section_of), key=section_of):
-        lines += [f"## {section}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += [*map(row, entries), ""]
+    for kind in KINDS.values():
+        lines += [f"## Of a {kind}", ""]
+        for section, entries in groupby(sorted(config_keys(kind), key=section_of), key=section_of):
+            lines += [f"### {section}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+            lines += [*map(row, entries), ""]
     PAGE.write_text("\n".join(lines), encoding="utf-8")
 
 

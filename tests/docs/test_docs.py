@@ -125,14 +125,14 @@ def test_verbs_in_running_text_exist(page, command_line):
 
 @pytest.mark.parametrize(("place", "arguments"), ANYCODEC, ids=[place for place, _ in ANYCODEC])
 def test_configurations_and_overrides_are_valid(place, arguments):
-    from anycodec.config.loader import load_spec
+    from anycodec.config.loader import load_any
 
     configs = [word for word in arguments if word.startswith("configs/")]
     overrides = [word for word in arguments if re.match(r"[a-z_.]+=", word)]
     if not configs:
         assert not overrides or arguments[0] == "import", "overrides without a configuration"
         return
-    load_spec(ROOT / configs[0], overrides, check_paths=False)
+    load_any(ROOT / configs[0], overrides, check_paths=False)
 
 
 def test_make_targets_exist():

@@ -1,5 +1,7 @@
 """Configurations of generators: found by their key, checked like any other."""
 
+from pathlib import Path
+
 import pytest
 
 from anycodec.checkpoint import RunDirectory
@@ -7,6 +9,9 @@ from anycodec.config.completion import complete_override
 from anycodec.config.kinds import GENERATOR, KINDS
 from anycodec.config.loader import config_keys, dump_spec, json_schema, load_any, load_kind, load_spec
 from anycodec.errors import ConfigError, RunError
+from anycodec.workflows.config import summary
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 CONFIG = """\
 latents: {latents}
@@ -101,6 +106,13 @@ def test_every_kind_lists_and_describes_its_keys(kind):
     assert len({key.key for key in keys}) == len(keys)
     assert [key.key for key in keys if not key.description] == []
     assert set(json_schema(kind)["properties"]) == set(kind.spec.model_fields)
+
+
+@pytest.mark.parametrize("name", ["gait-dit", "gait-unet", "features-gait", "gait-vavae", "nanopore"])
+def test_every_kind_is_summed_up_in_a_line(name):
+    _, spec = load_any(CONFIGS / f"{name}.yaml", check_paths=False)
+    assert summary(spec).startswith(f"{spec.name}: ")
+    assert f"{spec.train.steps} steps" in summary(spec)
 
 
 def test_completion_offers_the_keys_of_the_kind(config):

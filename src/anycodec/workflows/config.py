@@ -10,8 +10,11 @@ from pathlib import Path
 from rich.text import Text
 
 from anycodec.atomic import atomic_write
+from anycodec.config.augmentation import AugmentationRunSpec
 from anycodec.config.base import Spec
+from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
+from anycodec.config.generator import GeneratorSpec
 from anycodec.config.kinds import CODEC, KINDS
 from anycodec.config.loader import (
     check_tree,
@@ -22,6 +25,7 @@ from anycodec.config.loader import (
     load_any,
 )
 from anycodec.config.param_json import Converted, convert_param_json
+from anycodec.config.process import ProcessSpec
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.workflows.console import out
 
@@ -95,15 +99,26 @@ def _heading(converted: Converted, source: Path, config: Path) -> str:
 
 def summary(spec: Spec) -> str:
     """One line that says what a configuration comes to."""
-    if isinstance(spec, RunSpec):
-        return _codec_summary(spec)
-    assert isinstance(spec, GeneratorRunSpec)
-    return _generator_summary(spec)
+    match spec:
+        case RunSpec():
+            return _codec_summary(spec)
+        case GeneratorRunSpec():
+            what = f"{_generator(spec.generator, spec.process)} on {spec.latents}"
+        case FeaturesRunSpec():
+            what = f"{spec.data.type} -> features by {spec.features.objective.type}"
+        case AugmentationRunSpec():
+            codec, stage = spec.codec_run(spec.data), spec.generator_run(Path("latents"))
+            return (
+                f"{spec.name}: {spec.data.type} -> {codec.codec.type}, {codec.train.steps} steps -> "
+                f"{_generator(stage.generator, stage.process)}, {stage.train.steps} steps -> samples -> study"
+            )
+        case _:
+            raise AssertionError(f"nothing says what a {type(spec).__name__} comes to")
+    return f"{spec.name}: {what}; {spec.train.steps} steps on torch"
 
 
-def _generator_summary(spec: GeneratorRunSpec) -> str:
-    process = f" by {spec.process.type}" if spec.process else ""
-    return f"{spec.name}: {spec.generator.type}{process} on {spec.latents}; {spec.train.steps} steps on torch"
+def _generator(spec: GeneratorSpec, process: ProcessSpec | None) -> str:
+    return spec.type + (f" by {process.type}" if process else "")
 
 
 def _codec_summary(spec: RunSpec) -> str:
