@@ -14,6 +14,7 @@ SCRIPTS = (
     "configs",
     "engines",
     "entropy",
+    "generate",
     "loader",
     "memory",
     "pod5_reading",
