@@ -16,7 +16,7 @@ from anycodec.engine import get_engine
 from anycodec.errors import ConfigError, DataError, RunError
 from anycodec.torch.training.features import FeaturesTraining
 from anycodec.torch.training.module import CodecTraining
-from anycodec.workflows import features
+from anycodec.workflows import training
 from anycodec.workflows.teachers import open_features
 from anycodec.workflows.train import train
 from workflows.test_training import assert_equal_runs
@@ -100,8 +100,7 @@ def teacher(folder: Path) -> Path:
 
 
 def train_features(folder: Path, run: Path, *overrides: str, resume: bool = False) -> None:
-    spec = load_kind(FEATURES, folder / "features.yaml", overrides)
-    features.train(spec, RunDirectory(run), resume=resume, quiet=True)
+    training.run(folder / "features.yaml", list(overrides), run, resume, True)
 
 
 def train_codec(folder: Path, run: Path, *overrides: str, resume: bool = False) -> None:

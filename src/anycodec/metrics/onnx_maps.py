@@ -95,7 +95,9 @@ class PictureMaps:
 
     def _compute(self, window: Floats) -> NDArray[Any]:
         picture = rgb(window.transpose(1, 2, 0), (-1.0, 1.0))
-        return self._network.maps(self._network.prepare(picture)[None])[0].astype(np.float16)
+        maps = self._network.maps(self._network.prepare(picture)[None])
+        rounded: NDArray[Any] = maps[0].astype(np.float16)
+        return rounded
 
 
 def as_maps(output: Floats, where: str) -> Floats:

@@ -14,6 +14,7 @@ from anycodec.engine import FeaturesJob, FeaturesResult, get_engine
 from anycodec.errors import DataError, RunError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.differences import differences
+from anycodec.workflows.logs import logging_to
 from anycodec.workflows.provenance import made_by
 
 _FREE_ON_RESUME = (
@@ -54,7 +55,7 @@ def train(spec: FeaturesRunSpec, run: RunDirectory, *, resume: bool, quiet: bool
         resume=resume,
         quiet=quiet,
     )
-    with closing(data.train):
+    with logging_to(run.log), closing(data.train):
         result = get_engine("torch").train_features(job)
     best = {"metric": result.metric, "value": result.best, "step": result.best_step}
     run.update_manifest(training={"steps": result.steps, "best": best})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.augmentation import AugmentationRunSpec
+from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.loader import load_any
 from anycodec.config.run import RunSpec
@@ -31,6 +32,10 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
             from anycodec.workflows import train_generator
 
             train_generator.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+        case FeaturesRunSpec():
+            from anycodec.workflows import features
+
+            features.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
         case AugmentationRunSpec():
             raise UserError(
                 "this configuration is of several trainings, one after the other",

@@ -75,7 +75,8 @@ class CodecTraining(pl.LightningModule):
         output = self.shaped(batch, output, partial(self._pull, comparing))
         terms = comparing | dict(output.losses)
         total = torch.stack([term.float() for term in terms.values()]).sum()
-        self.last = {"loss": total.detach()} | {k: v.detach() for k, v in (terms | output.stats).items()}
+        shown = {"loss": total} | terms | dict(output.stats)
+        self.last = {name: value.detach() for name, value in shown.items()}
         return total
 
     def reconstructed(self, batch: Batch) -> CodecOutput:

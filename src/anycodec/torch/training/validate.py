@@ -27,7 +27,7 @@ def validate(module: CodecTraining, batches: Sequence[Batch], pictures: PictureF
         here = moved(batch, device)
         x, output = windows_of(here), module.reconstructed(here)
         error = output.reconstruction.float() - x
-        terms = module.terms(output.reconstruction, x) | output.losses
+        terms = module.terms(output.reconstruction, x) | dict(output.losses)
         loss += float(sum(float(term) for term in terms.values())) * x.numel()
         squared += float(error.square().sum(dtype=torch.float64))
         absolute += float(error.abs().sum(dtype=torch.float64))
