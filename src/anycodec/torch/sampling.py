@@ -32,12 +32,14 @@ class TorchGenerator(ABC):
     network: nn.Module
     n_classes: int
     device: torch.device
+    _compiled = False
 
     def sample(self, labels: Labels, seeds: Sequence[int], how: Sampling) -> Iterator[LatentValues | Tokens]:
         """See `anycodec.engine.GeneratorRuntime.sample`."""
         self.check(how)
-        if how.compile:
+        if how.compile and not self._compiled:
             self.network.compile()
+            self._compiled = True
         start, batch = 0, how.batch
         while start < len(labels):
             stop = min(start + batch, len(labels))
@@ -106,7 +108,7 @@ class LatentGenerator(TorchGenerator):
 
 
 class TokenSampler(TorchGenerator):
-    """A network over token grids. Samples are drawn one by one, each with random numbers of its own."""
+    """A network over token grids."""
 
     def __init__(self, objective: TokenObjective, sizes: LatentSizes, device: torch.device) -> None:
         self.objective, self.sizes, self.device = objective, sizes, device
@@ -121,12 +123,9 @@ class TokenSampler(TorchGenerator):
 
     def _draw(self, labels: Tensor, seeds: Sequence[int], how: Sampling) -> Tokens:
         steps = how.steps or TOKEN_STEPS
-        drawn = []
-        for number, seed in enumerate(seeds):
-            label = labels[number : number + 1]
-            random = torch.Generator(self.device).manual_seed(seed)
-            drawn.append(self.objective.network.sample(label, steps, how.guidance, how.temperature, random))
-        grids = tuple(torch.cat(level).cpu().numpy() for level in zip(*drawn, strict=True))
+        sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+        drawn = self.objective.network.sample(labels, steps, how.guidance, how.temperature, sources)
+        grids = tuple(grid.cpu().numpy() for grid in drawn)
         return Tokens(grids, self.sizes.codebook_sizes)
 
 

@@ -122,6 +122,8 @@ def run(run: Path, inputs: Sequence[Path], out: Path, device: str = "auto", shar
     plan = _plan(pipeline, roots, shard_values or SHARD_VALUES)
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
+        for left in out.glob(".*.tmp.*"):  # of a job that was killed
+            left.unlink()
         _check_folder(out, plan)
         for number in track(range(plan.shards), plan.shards, "latents"):
             if not (out / shard_name(number)).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from anycodec.errors import RunError
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import require_finite
-from anycodec.torch.training.objective import Objective, make_objective
+from anycodec.torch.training.objective import LatentBatch, Objective, make_objective
 from anycodec.torch.training.optimizer import CodecAdamW
 from anycodec.torch.training.state import load_state, random_state, save_state, set_random_state
 from anycodec.training.csvlog import CsvLog
@@ -111,6 +112,7 @@ class GeneratorTraining:
         self.best: Best | None = None
         self.clock = _Clock()
         self._train = job.latents.rows("train")
+        self._orders: dict[int, NDArray[np.int64]] = {}
         self._validation = _spread(job, self.spec.batch_size * self.spec.val_batches)
 
     # --- the loop -------------------------------------------------------------------------------
@@ -123,10 +125,13 @@ class GeneratorTraining:
         bar.start()
         self.clock.start()
         try:
+            terms: dict[str, Tensor] = {}
             while self.step < self.spec.steps and stop.number is None:
                 terms = self._update()
                 bar.advance(self.step)
-                self._after(terms, csv, bar, stop)
+                self._after(terms, csv, bar)
+            if stop.number is not None:
+                self._checkpoint(terms)
         finally:
             self.clock.pause()
             bar.stop()
@@ -136,9 +141,9 @@ class GeneratorTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.optimizer.lr * self.factor(self.step)
         sums: dict[str, Tensor] = {}
-        for rows in self._batches():
+        for batch in self._batches():
             with self._autocast():
-                terms = self.objective.terms(self.job.latents, rows, self.spec.label_dropout)
+                terms = self.objective.terms(batch, self.spec.label_dropout)
             loss = torch.stack([term.float() for term in terms.values()]).sum()
             torch.autograd.backward(loss / self.spec.accumulate)
             for name, term in {"loss": loss, **terms}.items():
@@ -152,22 +157,27 @@ class GeneratorTraining:
         self.step += 1
         return {name: total / self.spec.accumulate for name, total in sums.items()}
 
-    def _batches(self) -> Iterator[list[int]]:
-        """Rows of the batches of this step: a function of the seed and the step alone."""
+    def _batches(self) -> Iterator[LatentBatch]:
+        """The batches of this step: a function of the seed and the step alone."""
         size, count = self.spec.batch_size, len(self._train)
-        first = self.step * self.spec.accumulate * size
-        orders: dict[int, NDArray[np.int64]] = {}
-        for begin in range(first, first + self.spec.accumulate * size, size):
-            rows = []
-            for position in range(begin, begin + size):
-                epoch, place = divmod(position, count)
-                if epoch not in orders:
-                    orders[epoch] = full_order(count, self.job.spec.seed, epoch)
-                rows.append(int(self._train[orders[epoch][place]]))
-            self.clock.values += size * int(np.prod(self.job.sizes.shape))
-            yield rows
+        first = self.step * self.spec.accumulate
+        for number in range(first, first + self.spec.accumulate):
+            begin = time.perf_counter()
+            places = (divmod(position, count) for position in range(number * size, (number + 1) * size))
+            rows = [int(self._train[self._order(epoch)[place]]) for epoch, place in places]
+            batch = self.objective.load(self.job.latents, rows)
+            self.clock.waited += time.perf_counter() - begin
+            self.clock.values += size * math.prod(self.job.sizes.shape)
+            yield batch
 
-    def _after(self, terms: dict[str, Tensor], csv: CsvLog, bar: ProgressBar, stop: StopRequest) -> None:
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The order of the training rows in an epoch; the last two are remembered."""
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = full_order(len(self._train), self.job.spec.seed, epoch)
+        return self._orders[epoch]
+
+    def _after(self, terms: dict[str, Tensor], csv: CsvLog, bar: ProgressBar) -> None:
         """What hangs on the number of steps: figures, validation, checkpoints."""
         last = self.step == self.spec.steps
         if self.step % self.spec.log_every == 0 or last:
@@ -180,7 +190,7 @@ class GeneratorTraining:
             self.clock.pause()
             self._validate(csv, bar)
             self.clock.start()
-        if self.step % self.spec.checkpoint_every == 0 or last or stop.number is not None:
+        if self.step % self.spec.checkpoint_every == 0 or last:
             self._checkpoint(terms)
 
     # --- validation and checkpoints -------------------------------------------------------------
@@ -208,8 +218,9 @@ class GeneratorTraining:
         sums: dict[str, float] = {}
         for begin in range(0, len(self._validation), self.spec.batch_size):
             rows = self._validation[begin : begin + self.spec.batch_size]
+            batch = self.objective.load(self.job.latents, rows)
             with self._autocast():
-                terms = self.objective.terms(self.job.latents, rows, 0.0)
+                terms = self.objective.terms(batch, 0.0)
             values = {name: float(term) for name, term in terms.items()}
             for name, value in {"loss": sum(values.values()), **values}.items():
                 sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + value * len(rows) / len(self._validation)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,19 @@ from anycodec.config.generation import GeneratorRunSpec
 from anycodec.engine import LatentRows, LatentSizes
 from anycodec.torch.generators import Generator, TokenGenerator, make_generator, make_token_generator
 from anycodec.torch.processes import make_process
+
+
+@dataclass(frozen=True, slots=True)
+class LatentBatch:
+    """Rows of latents on the device.
+
+    Attributes:
+        values: normalised latents [B D *g], or one grid of tokens [B *g] a level.
+        labels: [B] int64, -1 = none.
+    """
+
+    values: tuple[Tensor, ...]
+    labels: Tensor
 
 
 class Objective(ABC):
@@ -26,22 +40,30 @@ class Objective(ABC):
     network: nn.Module
     n_classes: int
 
-    def terms(self, latents: LatentRows, rows: Iterable[int], dropout: float) -> dict[str, Tensor]:
+    def load(self, latents: LatentRows, rows: Sequence[int]) -> LatentBatch:
+        """Read a batch."""
+        device = next(self.network.parameters()).device
+        labels = torch.from_numpy(latents.labels[list(rows)].astype(np.int64))
+        return LatentBatch(tuple(x.to(device) for x in self._values(latents, rows)), labels.to(device))
+
+    def terms(self, batch: LatentBatch, dropout: float) -> dict[str, Tensor]:
         """Weighted scalar terms by name, with torch's own random numbers.
 
         Args:
-            latents: the data.
-            rows: of the batch.
+            batch: rows of latents.
             dropout: share of labels that are hidden.
         """
-        chosen = list(rows)
-        device = next(self.network.parameters()).device
-        labels = torch.from_numpy(latents.labels[chosen].astype(np.int64)).to(device)
-        hidden = (labels < 0) | (torch.rand(len(labels), device=device) < dropout)
-        return self._terms(latents, chosen, labels.masked_fill(hidden, self.n_classes))
+        hidden = torch.rand(len(batch.labels), device=batch.labels.device) < dropout
+        labels = batch.labels.masked_fill(hidden | (batch.labels < 0), self.n_classes)
+        return self._terms(batch.values, labels)
 
     @abstractmethod
-    def _terms(self, latents: LatentRows, rows: list[int], labels: Tensor) -> dict[str, Tensor]: ...
+    def _values(self, latents: LatentRows, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """What the loss is of."""
+
+    @abstractmethod
+    def _terms(self, values: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
+        """The loss; a label of `n_classes` = none."""
 
 
 class LatentObjective(Objective):
@@ -56,9 +78,11 @@ class LatentObjective(Objective):
         self.process = make_process(spec.process)
         self.scale = LatentScale(sizes)
 
-    def _terms(self, latents: LatentRows, rows: list[int], labels: Tensor) -> dict[str, Tensor]:
-        x = torch.from_numpy(latents.values(rows)).to(labels.device)
-        return self.process.loss(self.network, self.scale.normalised(x), labels)
+    def _values(self, latents: LatentRows, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        return (self.scale.normalised(torch.from_numpy(latents.values(rows))),)
+
+    def _terms(self, values: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
+        return self.process.loss(self.network, values[0], labels)
 
 
 class TokenObjective(Objective):
@@ -72,9 +96,11 @@ class TokenObjective(Objective):
             spec.generator, sizes.grids, sizes.codebook_sizes, sizes.n_classes
         )
 
-    def _terms(self, latents: LatentRows, rows: list[int], labels: Tensor) -> dict[str, Tensor]:
-        grids = latents.tokens(rows).grids
-        return self.network.loss(tuple(torch.from_numpy(grid).to(labels.device) for grid in grids), labels)
+    def _values(self, latents: LatentRows, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(grid) for grid in latents.tokens(rows).grids)
+
+    def _terms(self, values: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
+        return self.network.loss(values, labels)
 
 
 class LatentScale:
