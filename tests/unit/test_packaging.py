@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONSTRAINED_EXTRAS = ("pod5", "video", "track", "generate")
+CONSTRAINED_EXTRAS = ("pod5", "video", "track", "generate", "ray", "sweep")
 
 
 def normalised(requirement: str) -> str:

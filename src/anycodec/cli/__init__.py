@@ -16,11 +16,23 @@ from anycodec.cli.app import app
 from anycodec.exits import EXIT_BUG
 
 # isort: off
-from anycodec.cli import data, runs, generation, augmentation, files, token_sets, settings, machine
+from anycodec.cli import data, runs, generation, augmentation, sweep, files, token_sets, settings, machine
 
 # isort: on
 
-__all__ = ["app", "augmentation", "data", "files", "generation", "machine", "main", "runs", "settings", "token_sets"]
+__all__ = [
+    "app",
+    "augmentation",
+    "data",
+    "files",
+    "generation",
+    "machine",
+    "main",
+    "runs",
+    "settings",
+    "sweep",
+    "token_sets",
+]
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Many trainings: what varies, where they run, and what became of them."""
