@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from anycodec.config.generators.dit import DitSpec
+from anycodec.config.generators.tokens import TokensSpec
 from anycodec.config.generators.unet import UnetSpec
 
-GeneratorSpec = Annotated[DitSpec | UnetSpec, Field(discriminator="type")]
+GeneratorSpec = Annotated[DitSpec | TokensSpec | UnetSpec, Field(discriminator="type")]
 
-__all__ = ["DitSpec", "GeneratorSpec", "UnetSpec"]
+__all__ = ["DitSpec", "GeneratorSpec", "TokensSpec", "UnetSpec"]

@@ -7,6 +7,7 @@ A new generator is one module with one subclass named after its `type`, and a sp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +50,26 @@ class TokenGenerator(nn.Module, ABC):
     n_classes: int
 
     @abstractmethod
-    def loss(self, tokens: TokenGrids, labels: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self, tokens: TokenGrids, labels: Tensor, random: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Weighted scalar terms by name.
 
         Args:
             tokens: one int64 grid [B *g] a level.
             labels: [B] int64, 0 to `n_classes`; label dropout is done.
+            random: where all random numbers but dropout's come from, on the device of tokens; None =
+                torch's own.
         """
 
     @abstractmethod
     def sample(
-        self, labels: Tensor, steps: int, guidance: float, temperature: float, random: torch.Generator
+        self,
+        labels: Tensor,
+        steps: int,
+        guidance: float,
+        temperature: float,
+        sources: Sequence[torch.Generator],
     ) -> TokenGrids:
         """Draw one int64 grid [B *g] a level for labels [B].
 
@@ -68,5 +78,6 @@ class TokenGenerator(nn.Module, ABC):
             steps: forward passes a sample.
             guidance: 1 = the conditional prediction alone.
             temperature: of the choice among codes, 1 = as predicted.
-            random: where all random numbers come from.
+            sources: where the random numbers of each sample come from, on the CPU, so that a sample does
+                not depend on the others.
         """

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anycodec.config.generators.unet import UnetSpec
+from anycodec.errors import UserError
 from anycodec.torch.generators.base import Generator
 from anycodec.torch.optional import from_diffusers
 
@@ -19,13 +20,16 @@ class UNet(Generator):
     """diffusers' UNet2DModel; labels are embedded and added to the time embedding.
 
     Raises:
+        UserError: latents that the spec does not fit.
         MissingExtra: diffusers is not installed.
     """
 
     def __init__(self, spec: UnetSpec, shape: tuple[int, ...], n_classes: int) -> None:
         super().__init__()
-        self.shape = shape
-        self.n_classes = n_classes
+        misfit = spec.misfit(shape)
+        if misfit:
+            raise UserError(misfit.what, where=f"generator.{misfit.setting}", how=misfit.how)
+        self.shape, self.n_classes = shape, n_classes
         self.factor = spec.factor
         self.net: nn.Module = from_diffusers("UNet2DModel")(
             in_channels=shape[0],
