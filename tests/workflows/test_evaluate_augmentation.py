@@ -72,7 +72,7 @@ def test_an_augmentation_study_of_pictures(pictures, tmp_path):
         "9x generated: a class has only 5 samples to choose from",
     ]
     assert {row["name"] for row in result["descriptors"]} >= {"torso", "upper"}  # jet colours: a radar's
-    assert {row["features"] for row in result["sets"]} == {"classifier", "principal components"}
+    assert {row["features"] for row in result["sets"]} == {"classifier", "PCA"}
     assert "the generator has seen 13 real samples a class" in " ".join(found.output.split())
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img") == 4

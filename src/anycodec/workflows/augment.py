@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.augmentation import AugmentationRunSpec
 from anycodec.config.data import DataSpec, ManifestSplit
+from anycodec.config.generation import GeneratorTrainSpec
 from anycodec.config.kinds import AUGMENTATION
 from anycodec.config.loader import load_kind
+from anycodec.config.train import TrainSpec
 from anycodec.data.dataset import WindowDataset
 from anycodec.data.latents import read_info
 from anycodec.data.loader import find_signals
@@ -23,12 +25,13 @@ from anycodec.errors import UserError
 from anycodec.io.discover import base_folder
 from anycodec.io.formats import open_file
 from anycodec.workflows import evaluate_augmentation, latents, sample, train, train_generator
-from anycodec.workflows.console import out as console
+from anycodec.workflows.augmentation_report import RESULT
 from anycodec.workflows.exclusive import exclusive
-from anycodec.workflows.prepare import PICTURES, SPLIT, prepare, prepared_from_jet
+from anycodec.workflows.prepare import PICTURES, SPLIT, prepare, prepared_from_jet, recorded
 from anycodec.workflows.stages import Stage, files_fingerprint, run_stages
 
 STAGES = ("split", "codec", "latents", "generator", "sample", "evaluation")
+TrainSettings = TypeVar("TrainSettings", TrainSpec, GeneratorTrainSpec)
 _HOW = {"root", "workers", "prefetch"}
 """Settings of the data that say where it lies and how it is read, not what it is."""
 
@@ -71,7 +74,6 @@ def run(config: Path, overrides: Sequence[str], out: Path | None, options: Optio
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
         run_stages(folder, Pipeline(spec, folder, options).stages(), skip=options.skip, force=options.force)
-    console.print(f"report: {folder / 'evaluation' / 'report.html'}", markup=False)
     return 0
 
 
@@ -119,7 +121,7 @@ class Pipeline:
         return self._spec.data.model_dump(mode="json", exclude=_HOW)
 
     def _split_settings(self) -> list[Any]:
-        data, spec = self._spec.data, self._spec
+        spec, data = self._spec, recorded(self._spec)
         assert data.root is not None, "the loader checks data.root"
         files = find_signals(data).fingerprint(base_folder(data.root))
         return [files, self._data_settings(), spec.shrink, spec.augmentation.budget, spec.seed]
@@ -142,7 +144,7 @@ class Pipeline:
         epochs = self._options.max_epochs
         if epochs is not None:
             windows = self._windows()
-            spec = spec.model_copy(update={"train": _for_epochs(spec.train, windows, epochs)})
+            spec = spec.model_copy(update={"train": for_epochs(spec.train, windows, epochs)})
         train.train(spec, RunDirectory(folder), resume=resume, quiet=self._options.quiet)
 
     def _windows(self) -> int:
@@ -167,7 +169,7 @@ class Pipeline:
         epochs = self._options.max_epochs
         if epochs is not None:
             windows = read_info(source).counts["train"]
-            spec = spec.model_copy(update={"train": _for_epochs(spec.train, windows, epochs)})
+            spec = spec.model_copy(update={"train": for_epochs(spec.train, windows, epochs)})
         train_generator.train(spec, RunDirectory(folder), resume=resume, quiet=self._options.quiet)
 
     def _sample(self, folder: Path, resume: bool) -> None:
@@ -205,7 +207,7 @@ class Pipeline:
         )
 
 
-def _for_epochs(settings: Any, windows: int, epochs: int) -> Any:
+def for_epochs(settings: TrainSettings, windows: int, epochs: int) -> TrainSettings:
     """Settings of a training that sees every window so many times."""
     steps = max(1, -(-windows // settings.batch_size) * epochs)
     return settings.model_copy(update={"steps": steps})
@@ -230,4 +232,4 @@ def _generator_output(folder: Path) -> str | None:
 
 
 def _evaluation_output(folder: Path) -> str | None:
-    return files_fingerprint(folder, evaluate_augmentation.RESULT)
+    return files_fingerprint(folder, RESULT)

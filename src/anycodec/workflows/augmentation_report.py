@@ -120,7 +120,7 @@ def _sets_table(result: GenerationResult) -> tuple[list[str], Rows]:
 
 
 def _descriptor_table(result: GenerationResult) -> tuple[list[str], Rows]:
-    head = ["descriptor", "samples", "mean", "mean of real test", "Wasserstein-1", "Kolmogorov-Smirnov"]
+    head = ["descriptor", "samples", "mean", "real test", "W1", "KS"]
     rows = [
         [
             d.name,

@@ -210,7 +210,7 @@ def _as_sets(inputs: Inputs, data: _Data, judges: _Judges) -> GenerationResult:
         settings=spec.model_dump(mode="json"),
         split=_split_in_words(inputs),
         saw=inputs.saw if inputs.saw is not None else _least(parts.train),
-        sets=scores.set_scores(parts, {"principal components": data.look}),
+        sets=scores.set_scores(parts, {"PCA": data.look}),
         descriptors=scores.walk_descriptors(parts) if data.gait and data.layout.pictures else (),
         discrimination=scores.discrimination(parts, scale, spec, judges.engine, judges.device),
         memorisation=scores.closeness(parts, data.look),

@@ -34,9 +34,7 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
     Raises:
         DataError: no usable data, a class of too few samples, or names that would be the same.
     """
-    data = spec.data
-    if spec.shrink:
-        data = _shrunk(data, folder)
+    data = _shrunk(spec, folder) if spec.shrink else spec.data
     split = make_split(find_signals(data), data)
     budget = spec.augmentation.budget
     chosen = split.train if budget is None else _within_budget(split.train, budget, spec.seed)
@@ -68,6 +66,11 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
     console.print(f"  {counts}", markup=False)
 
 
+def recorded(spec: AugmentationRunSpec) -> DataSpec:
+    """The real data as it was recorded: pictures in colours may be shrunk to grey levels."""
+    return spec.data.model_copy(update={"mode": "rgb"}) if spec.shrink else spec.data
+
+
 def prepared_from_jet(folder: Path) -> bool:
     """Whether `prepare` turned jet colours into levels."""
     about = folder / ABOUT
@@ -91,23 +94,25 @@ def _within_budget(pieces: Pieces, budget: int, seed: int) -> Pieces:
     return tuple(pieces[place] for place in sorted(chosen))
 
 
-def _shrunk(data: DataSpec, folder: Path) -> ImageSource:
+def _shrunk(spec: AugmentationRunSpec, folder: Path) -> ImageSource:
     """Write all pictures as large as a window, and return where they are."""
-    assert isinstance(data, ImageSource), "the cross-check refuses others"
+    data, wanted = recorded(spec), spec.data
+    assert isinstance(wanted, ImageSource), "the cross-check refuses others"
     assert data.root is not None, "the loader checks data.root"
-    pieces = [Piece(entry, 0, 1) for entry in find_signals(data.model_copy(update={"mode": "rgb"})).entries]
+    pieces = [Piece(entry, 0, 1) for entry in find_signals(data).entries]
     jet = all(piece.entry.n_channels == 3 for piece in pieces) and shows_jet(data, pieces)
     base = base_folder(data.root)
     names = [Path(piece.path).relative_to(base).with_suffix(".png") for piece in pieces]
     _refuse_equal(names)
+    channels = 1 if wanted.mode == "grey" else 3
     readers = Readers(data, formats.open_file)
     for piece, name in track(zip(pieces, names, strict=True), len(pieces), "pictures"):
         pixels = readers.fetch(piece.path, piece.signal, 0, 1).values
-        levels = picture_levels(pixels, jet=jet, channels=1 if data.mode == "grey" else 3, where=piece.path)
-        _write(folder / PICTURES / name, area_resized(levels, data.window.size))
+        levels = picture_levels(pixels, jet=jet, channels=channels, where=piece.path)
+        _write(folder / PICTURES / name, area_resized(levels, wanted.window.size))
     readers.close()
-    atomic_write(folder / ABOUT, json.dumps({"jet": jet, "size": data.window.size}) + "\n")
-    return data.model_copy(update={"root": folder / PICTURES})
+    atomic_write(folder / ABOUT, json.dumps({"jet": jet, "size": wanted.window.size}) + "\n")
+    return wanted.model_copy(update={"root": folder / PICTURES})
 
 
 def _refuse_equal(names: Sequence[Path]) -> None:
