@@ -54,7 +54,7 @@ class KlVae(Autoencoder):
     def last_layer(self) -> Tensor:
         return self.decoder.conv_out.weight
 
-    def encoder_last_layer(self) -> nn.Parameter:
+    def encoder_last_layer(self) -> Tensor:
         """Weight of the encoder's last convolution, where alignment compares gradients."""
         return self.encoder.conv_out.weight
 

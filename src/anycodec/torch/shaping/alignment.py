@@ -36,12 +36,12 @@ class Alignment(LatentTerm):
     """
 
     def __init__(
-        self, spec: AlignmentSpec, latent_channels: int, teacher: FeatureMaps, layer: nn.Parameter
+        self, spec: AlignmentSpec, latent_channels: int, teacher: FeatureMaps, layer: Tensor
     ) -> None:
         super().__init__()
         self.spec = spec
         self.teacher = teacher
-        self._layer = (layer,)  # in a tuple, so that it stays a parameter of the codec alone
+        self._layer = (layer,)  # in a tuple, so that the parameter stays one of the codec alone
         with torch.random.fork_rng(devices=[]):
             self.projection = nn.Conv2d(latent_channels, teacher.width, 1, bias=False)
 
