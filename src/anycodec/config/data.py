@@ -184,6 +184,12 @@ class SourceSpec(Spec):
     files_per_epoch: int | None = Field(
         None, ge=1, description="train each epoch on a fresh random subset of this many files; null = all"
     )
+    stage_to: Path | None = Field(
+        None, description="fast local folder that the files are copied to once and read from; null = off"
+    )
+    stage_limit_gb: float | None = Field(
+        None, gt=0, description="more data than this (10^9 bytes) is not staged; null = what the disk holds"
+    )
     workers: int = Field(1, ge=0, le=64, description="processes that prepare batches; 0 = in the trainer")
     prefetch: int = Field(4, ge=1, description="batches each worker prepares ahead")
 
@@ -193,7 +199,13 @@ class Pod5Source(SourceSpec):
 
     type: Literal["pod5"] = "pod5"
     sample_rate: float | None = Field(
-        None, gt=0, description="Hz; needed for window.seconds; reads of another rate are left out"
+        None, gt=0, description="Hz; needed for window.seconds; null = reads of any rate, as they are"
+    )
+    rates: Literal["refuse", "skip", "resample"] = Field(
+        "refuse", description="training reads of another rate than sample_rate: stop, leave out, or convert"
+    )
+    molecule: Literal["dna", "rna", "both"] | None = Field(
+        None, description="train on reads of DNA or RNA alone, or both; null = both, with a warning"
     )
     window: Window1d = Field(
         default_factory=lambda: Window1d(samples=24000), description="training and coding window"

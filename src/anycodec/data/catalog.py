@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anycodec.config.data import ArraySource, DataSpec, ImageSource, StandardSpec, TableSource, VideoSource
+from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, StandardSpec, TableSource
 from anycodec.data.channels import picture_mismatch
 from anycodec.data.readers import OpenFile
+from anycodec.data.reads import Reads
 from anycodec.errors import DataError
 from anycodec.types import Axes, SignalInfo, Skipped
 
@@ -70,18 +71,20 @@ def scan(files: Iterable[Path], source: DataSpec, open_file: OpenFile) -> Catalo
     """List the signals of files.
 
     Left out, with the reason: files that can't be read, empty signals, signals of another sampling
-    rate than `source.sample_rate`, files whose number of channels fits neither the codec nor the
-    other files.
+    rate than `source.sample_rate`, reads that `Reads` finds unfit, files whose number of channels fits
+    neither the codec nor the other files.
 
     Raises:
-        DataError: something is unreadable or doesn't fit, and `source.on_error` is "refuse".
+        DataError: something is unreadable or doesn't fit, and `source.on_error` is "refuse"; reads of
+            several rates where `source.rates` is "refuse".
         MissingExtra: the library for these files is not installed.
     """
     entries: list[Entry] = []
     skipped: list[Skipped] = []
+    reads = Reads(source) if isinstance(source, Pod5Source) else None
     for path in files:
         try:
-            found, reasons = _scan_file(path, source, open_file)
+            found, reasons = _scan_file(path, source, open_file, reads)
         except DataError as error:
             if source.on_error == "refuse":
                 raise
@@ -89,6 +92,8 @@ def scan(files: Iterable[Path], source: DataSpec, open_file: OpenFile) -> Catalo
             continue
         entries += found
         skipped += (Skipped(str(path), reason) for reason in reasons)
+    if reads is not None:
+        reads.check()
     return _with_equal_channels(entries, skipped, source)
 
 
@@ -98,14 +103,17 @@ def relative_name(path: str | Path, base: Path) -> str:
     return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
 
 
-def _scan_file(path: Path, source: DataSpec, open_file: OpenFile) -> tuple[list[Entry], list[str]]:
+def _scan_file(
+    path: Path, source: DataSpec, open_file: OpenFile, reads: Reads | None
+) -> tuple[list[Entry], list[str]]:
     """Entries of a file, and reasons for what was left out."""
     name = str(path)
     found: list[Entry] = []
     left_out: Counter[str] = Counter()
     with open_file(path, source) as reader:
         for index, info in enumerate(reader.signals()):
-            if reason := _unfit(info, source):
+            reason = _unfit(info, source) or (reads.unfit(reader.info, info) if reads else None)
+            if reason:
                 left_out[reason] += 1
             else:
                 found.append(Entry(name, index, info.id, info.axes, info.shape, info.label))
@@ -119,7 +127,7 @@ def _unfit(info: SignalInfo, source: DataSpec) -> str | None:
     """Why a signal can't be used, None if it can."""
     if 0 in info.shape:
         return "empty"
-    wanted = None if isinstance(source, ImageSource | VideoSource) else source.sample_rate
+    wanted = source.sample_rate if isinstance(source, TableSource | ArraySource) else None
     if wanted is not None and info.rate is not None and abs(info.rate - wanted) > 1e-3 * wanted:
         return f"sampled at {info.rate:g} Hz, not at data.sample_rate {wanted:g} Hz"
     return None

@@ -12,11 +12,11 @@ from anycodec.config.run import RunSpec
 from anycodec.data.catalog import Catalog, scan
 from anycodec.data.dataset import WindowDataset
 from anycodec.data.normalize import Normalizer, make_normalizer
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import Pieces, make_split
 from anycodec.data.window import Windower
 from anycodec.errors import DataError
 from anycodec.io.discover import base_folder, discover, natural_key
-from anycodec.io.formats import open_file
 from anycodec.types import Skipped
 
 
@@ -81,7 +81,7 @@ def prepare(source: DataSpec, seed: int, axes: str | None = None) -> PreparedDat
             pieces,
             source,
             normalizer,
-            open_file,
+            open_at_rate,
             training=training,
             seed=seed,
             axes=axes,
@@ -124,7 +124,7 @@ def find_signals(source: DataSpec) -> Catalog:
     """
     root = _root(source)
     found = discover(root, source)
-    catalog = scan(found.files, source, open_file)
+    catalog = scan(found.files, source, open_at_rate)
     catalog = Catalog(catalog.entries, found.skipped + catalog.skipped)
     if not catalog.entries:
         first = catalog.skipped[0] if catalog.skipped else None

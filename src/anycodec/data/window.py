@@ -37,7 +37,7 @@ class Windower:
 
     Neighbouring windows share `overlap` values along each spatial axis, where `stitch` cross-fades
     them with linear weights that sum to one; clips of a video follow each other without. The tail, and
-    anything smaller than a window, is padded with its edge values.
+    anything smaller than a window, is padded with its edge values, what is empty with zeros.
 
     Args:
         data: the source; gives window shape, overlap and the treatment of channels.
@@ -88,7 +88,7 @@ class Windower:
         for extent, padded in zip(spatial, self._padded(counts), strict=True):
             padding.append((0, padded - extent))
         if any(after for _, after in padding):
-            x = np.pad(x, padding, mode="edge")
+            x = np.pad(x, padding, mode="edge" if x.size else "constant")
         tiles: NDArray[Any] = sliding_window_view(x, self.size, axis=tuple(range(-axes, 0)))
         every: tuple[Any, ...] = (..., *(slice(None, None, hop) for hop in self._hops), *[slice(None)] * axes)
         tiles = tiles[every]  # [*lead C *counts *s]

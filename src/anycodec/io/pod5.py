@@ -7,7 +7,6 @@ Format: https://pod5-file-format.readthedocs.io/en/latest/SPECIFICATION.html
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,12 +26,12 @@ from anycodec.io.base import Format, Reader
 from anycodec.io.discover import label_of
 from anycodec.io.pod5_fields import (
     FLOATS,
-    MOST_OFFSET,
     OTHERS,
     USUAL,
     json_floats,
     pod5_library,
     to_picoamperes,
+    usable_calibration,
 )
 from anycodec.io.pod5_signal import SignalTable
 from anycodec.io.pod5_writer import check_complete, write_reads
@@ -225,12 +224,12 @@ class _Batch:
             DataError: int16 samples would not survive this calibration.
         """
         offset, scale = self._offset[row], self._scale[row]
-        usable = math.isfinite(scale) and abs(scale) > 1e-30 and abs(offset) <= MOST_OFFSET
-        if usable and abs(scale) * (MOST_OFFSET + 2**15) < np.finfo(np.float32).max:
+        if usable_calibration(offset, scale):
             return offset, scale
         raise DataError(
-            f"a read has a calibration that can't be inverted: offset {offset:g}, scale {scale:g}",
-            where=f"{self._path} {UUID(bytes=self._ids[row])}",
+            f"read {UUID(bytes=self._ids[row])} has a calibration that can't be inverted: offset {offset:g}, "
+            f"scale {scale:g}",
+            where=str(self._path),
             how="leave the file out with data.exclude",
         )
 

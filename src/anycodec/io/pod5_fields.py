@@ -46,6 +46,14 @@ OTHERS: dict[str, Any] = {
 USUAL: dict[str, Any] = FLOATS | OTHERS | {"run_info": 0}
 
 
+def usable_calibration(offset: object, scale: object) -> bool:
+    """Whether int16 samples survive the way to float32 pA and back."""
+    if not isinstance(offset, float) or not isinstance(scale, float):
+        return False
+    usable = math.isfinite(scale) and abs(scale) > 1e-30 and abs(offset) <= MOST_OFFSET
+    return usable and abs(scale) * (MOST_OFFSET + 2**15) < float(np.finfo(np.float32).max)
+
+
 def to_picoamperes(
     adc: NDArray[np.int16], offset: float, scale: float, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from anycodec import __version__
 from anycodec.atomic import atomic_write
 from anycodec.data.dataset import WindowDataset
-from anycodec.data.loader import open_data
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import Piece
 from anycodec.engine import LpipsNet, Windows
 from anycodec.errors import DataError
@@ -31,6 +31,7 @@ from anycodec.workflows.picture_metrics import PictureMetrics, picture_metrics
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.progress import track
 from anycodec.workflows.report import evaluation_path, examples_path, write_report
+from anycodec.workflows.staging import open_staged
 
 BASELINE_VALUES = 2**24
 """Training values that the baseline is fitted on at most."""
@@ -149,7 +150,8 @@ def parts(pipeline: Pipeline, stretches: Stretches, skipped: list[Skipped]) -> G
     number = count()
     for path, pieces in stretches:
         try:
-            with open_file(path, pipeline.source) as reader:
+            opened = open_file if pieces is None else open_at_rate  # the split's files come as trained on
+            with opened(path, pipeline.source) as reader:
                 for group in _groups(pipeline, reader, pieces):
                     stretch = next(number)
                     for signal in group:
@@ -185,7 +187,7 @@ def _plan(
 ) -> tuple[Stretches, WindowDataset | None]:
     """What to evaluate on, and the training windows for the baseline where they are at hand."""
     if not inputs:
-        data = open_data(pipeline.spec)
+        data = open_staged(pipeline.spec)
         if data.test is None:
             raise DataError(
                 "the split has no test share", where="data.split.ratios", how="give files to evaluate on"
@@ -199,7 +201,7 @@ def _plan(
         skipped += found.skipped
         stretches += [(file, None) for file in found.files]
     try:
-        return stretches, open_data(pipeline.spec).train
+        return stretches, open_staged(pipeline.spec).train
     except DataError as error:
         skipped.append(
             Skipped(str(pipeline.source.root), f"no baseline, training data not at hand: {error.what}")

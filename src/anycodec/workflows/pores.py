@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from anycodec.engine import BasecallerName
+from anycodec.io.pod5_molecule import molecule_of
 from anycodec.types import Meta
 
 R941, R103, R104, R1041, RNA = "R9.4.1", "R10.3", "R10.4", "R10.4.1", "RNA"
@@ -29,7 +30,7 @@ def pore_of(run_info: Meta) -> str | None:
     """The pore of a run, None where its record does not tell."""
     kit = str(run_info.get("sequencing_kit") or "").lower()
     flow_cell = str(run_info.get("flow_cell_product_code") or "").upper()
-    if "rna" in kit or flow_cell.endswith("RA"):
+    if molecule_of(run_info) == "rna":
         return RNA
     cell = re.fullmatch(r"FLO-[A-Z]+(\d{3})[A-Z]*", flow_cell)
     if cell and cell[1] in _CHEMISTRY:

@@ -49,8 +49,9 @@ class SimVqganSpec(AnyCodecSpec):
     def _aligned(self) -> SimVqganSpec:
         if len(self.channels) != len(self.strides):
             raise ValueError(
-                f"channels has {len(self.channels)} stages and strides {len(self.strides)}: "
-                "give both the same number of entries"
+                f"channels has {len(self.channels)} stages and strides {len(self.strides)}, "
+                f"{list(self.channels)} and {list(self.strides)}: give both the same number of entries, "
+                "which the decoder mirrors"
             )
         return self
 
