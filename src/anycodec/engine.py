@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, get_args
 
@@ -96,6 +96,7 @@ class TrainingJob:
         start: weights to start from where nothing is resumed, None = random ones.
         teacher: what `spec.alignment` aligns latents with.
         classes: names of the classes in the order of their numbers.
+        saved: to be called after each resumable checkpoint, by the process that wrote it.
     """
 
     spec: RunSpec
@@ -108,6 +109,7 @@ class TrainingJob:
     start: StartingWeights | None = None
     teacher: FeatureMaps | None = None
     classes: tuple[str, ...] = ()
+    saved: Callable[[], None] = field(default=lambda: None)
 
     def weights(self, metric: str) -> Path:
         """Where the best weights by one of `train.kept_metrics` go; the folder is there."""

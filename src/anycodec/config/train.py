@@ -108,6 +108,11 @@ class TrainSpec(Spec):
     val_every: int = Field(200, ge=1, description="steps between validations")
     val_batches: int = Field(8, ge=1, description="batches a validation")
     checkpoint_every: int = Field(200, ge=1, description="steps between resumable checkpoints")
+    backup_dir: Path | None = Field(
+        None,
+        description="slow or remote folder where checkpoints are mirrored, in a folder of the run's name; "
+        "--resume brings a run back from it; null = off",
+    )
     log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
     best: BestSpec = Field(default_factory=BestSpec, description="which weights the run keeps")
     keep_best: tuple[str, ...] = Field(

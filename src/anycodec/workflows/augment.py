@@ -19,11 +19,11 @@ from anycodec.data.dataset import WindowDataset
 from anycodec.data.latents import read_info
 from anycodec.data.loader import find_signals
 from anycodec.data.normalize import make_normalizer
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import make_split
 from anycodec.engine import Sampling
 from anycodec.errors import UserError
 from anycodec.io.discover import base_folder
-from anycodec.io.formats import open_file
 from anycodec.workflows import evaluate_augmentation, latents, sample, train, train_generator
 from anycodec.workflows.augmentation_report import RESULT
 from anycodec.workflows.exclusive import exclusive
@@ -153,7 +153,7 @@ class Pipeline:
         pieces = make_split(find_signals(data), data).train
         axes = self._spec.codec_run(data).codec.axes
         windows = WindowDataset(
-            pieces, data, make_normalizer(data.normalizer), open_file, training=True, seed=0, axes=axes
+            pieces, data, make_normalizer(data.normalizer), open_at_rate, training=True, seed=0, axes=axes
         )
         with closing(windows):
             return len(windows)

@@ -32,10 +32,10 @@ from anycodec.data.latents import (
 )
 from anycodec.data.loader import find_signals, in_channels
 from anycodec.data.moments import Moments
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import make_split
 from anycodec.errors import DataError, Notice, UserError
 from anycodec.io.discover import base_folder, natural_key
-from anycodec.io.formats import open_file
 from anycodec.types import Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.exclusive import exclusive
@@ -160,7 +160,7 @@ def _plan(pipeline: Pipeline, roots: Sequence[Path], shard_values: int) -> Plan:
         for number, pieces in enumerate((split.train, split.val, split.test)):
             if pieces:
                 windows = WindowDataset(
-                    pieces, source, pipeline.normalizer, open_file, training=False,
+                    pieces, source, pipeline.normalizer, open_at_rate, training=False,
                     seed=pipeline.spec.seed, axes=pipeline.spec.codec.axes,
                 )  # fmt: skip
                 parts.append(Part(number, base, windows))

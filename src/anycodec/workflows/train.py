@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,19 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.config.waiting import never_started
-from anycodec.data.loader import PreparedData, open_data
+from anycodec.data.loader import PreparedData
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult, get_engine
-from anycodec.errors import ConfigError, Notice, RunError, WeightsError
+from anycodec.errors import ConfigError, Notice, WeightsError
+from anycodec.workflows.backup import Backup, backup_folder, check_backup, restore
 from anycodec.workflows.console import out as console
-from anycodec.workflows.differences import differences
+from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.labels import known_classes
 from anycodec.workflows.provenance import provenance
+from anycodec.workflows.staging import open_staged
 from anycodec.workflows.starting import origin, starting_weights
 from anycodec.workflows.statistics import token_statistics
 from anycodec.workflows.teachers import open_teacher
 
-# what may change when a run is continued: how long and how it is watched, not what it learns
-_FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
-                             "threads", "tensorboard", "wandb", "early_stop"},
-                   "data": {"root", "workers", "prefetch"}}  # fmt: skip
-
-
-_NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
 _OF_ALL_WEIGHTS = ("anycodec", "format", "engine", "in_channels", "started", "versions", "data", "classes")
 """Entries of a manifest that hold for all weights that a training kept."""
 
@@ -51,9 +46,14 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
 
 def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> TrainingResult:
     """Train a codec into a run directory; see `run`."""
-    _check_folder(run, spec, resume)
+    backup = backup_folder(spec, run)
+    if backup is not None and resume and restore(backup, run):
+        console.print(f"{run.path} is gone: brought back from {backup}", markup=False)
+    check_folder(run, spec, resume=resume)
+    if backup is not None:
+        check_backup(backup, run, spec, resume=resume)
     engine = get_engine(spec.engine)  # what is missing shows before data is read
-    data = open_data(spec)
+    data = open_staged(spec)
     teacher, classes = open_teacher(spec, data.in_channels), known_classes(spec, data)
     start = starting_weights(spec, data.in_channels, resume=resume)
     if start is None:
@@ -65,25 +65,27 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     if not resume and start is not None and spec.train.init_from is not None:
         run.update_manifest(init_from=origin(spec.train.init_from, start))
     _announce(run, spec, data, start, quiet)
-    job = TrainingJob(
-        spec=spec,
-        in_channels=data.in_channels,
-        run=run,
-        train=data.train,
-        val=data.val,
-        resume=resume,
-        quiet=quiet,
-        start=start,
-        teacher=teacher,
-        classes=classes,
-    )
-    with _logging_to(run.log), closing(data.train):
+    with _logging_to(run.log), closing(data.train), _mirrored(run, backup) as saved:
+        job = TrainingJob(
+            spec=spec,
+            in_channels=data.in_channels,
+            run=run,
+            train=data.train,
+            val=data.val,
+            resume=resume,
+            quiet=quiet,
+            start=start,
+            teacher=teacher,
+            classes=classes,
+            saved=saved,
+        )
         with _no_run_of_a_mistake(run, resume):
             result = engine.train(job)
         finish(run, spec, data)
         run.update_manifest(training=_summary(result, spec.train.best.metric))
         for metric in spec.train.keep_best:
             _finish_best(run, spec, data, _summary(result, metric))
+        saved()
     if not quiet:
         _report(run, spec, result)
     return result
@@ -98,6 +100,16 @@ def _warn_of_waiting(spec: RunSpec) -> None:
             Notice,
             stacklevel=2,
         )
+
+
+@contextmanager
+def _mirrored(run: RunDirectory, backup: Path | None) -> Iterator[Callable[[], None]]:
+    """What to call after each checkpoint."""
+    if backup is None:
+        yield lambda: None
+        return
+    with Backup(run, backup) as mirror:
+        yield mirror.take
 
 
 @contextmanager
@@ -146,45 +158,6 @@ def _report(run: RunDirectory, spec: RunSpec, result: TrainingResult) -> None:
         best, path = result.bests[metric], run.best(metric).path
         console.print(f"[bold]{path}[/bold]: best {metric} {best['value']:.4g} at step {best['step']}")
     console.print(f"next: anycodec evaluate {shlex.quote(str(run.path))}")
-
-
-def _check_folder(run: RunDirectory, spec: RunSpec, resume: bool) -> None:
-    if not run.config.is_file():
-        if resume and run.path.exists() and any(run.path.iterdir()):
-            raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
-        return
-    manifest = run.read_manifest()
-    for kind in ("imported", "best_of"):
-        if kind in manifest:
-            raise RunError(
-                f"the run holds {_NOT_TRAINED_HERE[kind]}, and training would write over them",
-                where=str(run.path),
-                how=f"fine-tune them in another folder: --out FOLDER --init {shlex.quote(str(run.path))}",
-            )
-    if not resume:
-        raise RunError(
-            "the folder already holds a run",
-            where=str(run.path),
-            how="continue it with --resume, choose another folder with --out, or remove it",
-        )
-    changed = _differences(run.spec(), spec)
-    if changed:
-        raise RunError(
-            "the run was started with other settings: " + "; ".join(changed[:6]),
-            where=str(run.config),
-            how="give the same settings, or start a new run with another --out",
-        )
-
-
-def _differences(old: RunSpec, new: RunSpec) -> list[str]:
-    free = tuple(f"{part}.{key}" for part, keys in _FREE_ON_RESUME.items() for key in keys)
-    free += ("engine",)
-    changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    return [
-        f"{key} was {before}, now {after}"
-        for key, (before, after) in changed.items()
-        if not key.startswith(free)
-    ]
 
 
 def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:

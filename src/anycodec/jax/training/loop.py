@@ -199,6 +199,7 @@ def _session(
         if writes:
             plans = parts.codec_plan, parts.rival_plan
             save_snapshot(job.run, snapshot_of(*plans, state, progress, figures))
+            job.saved()
 
     return Session(
         spec=spec,

@@ -92,7 +92,7 @@ def train(job: TrainingJob) -> TrainingResult:
         bar=ProgressBar(train_spec.steps, progress.step, job.quiet),
         stop=stop,
         keep=lambda kept, metric: save_weights(kept.codec, job.weights(metric)),
-        save=lambda state: save_state(job.run, state),
+        save=partial(_save, job),
         resumed=resumed,
     )
     if progress.step < train_spec.steps and not progress.exhausted(train_spec):
@@ -149,6 +149,11 @@ def _validation(job: TrainingJob) -> list[Batch]:
 
 def _looks_at_labels(spec: RunSpec) -> bool:
     return isinstance(spec.codec, KlVaeSpec) and spec.codec.label_channels is not None
+
+
+def _save(job: TrainingJob, state: dict[str, Any]) -> None:
+    save_state(job.run, state)
+    job.saved()
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:
