@@ -98,6 +98,9 @@ def test_tokens_come_along_where_there_are_any(tmp_path):
     np.testing.assert_allclose(
         pipeline.codec.decode(tokens), pipeline.codec.decode_latents(latents.values(rows)), atol=1e-4
     )
+    noise = np.random.default_rng(0).normal(0, 1e-4, latents.values(rows).shape).astype(np.float32)
+    moved = pipeline.codec.decode_latents(latents.values(rows) + noise)  # onto the codes, to the same windows
+    np.testing.assert_allclose(moved, pipeline.codec.decode(tokens), atol=1e-4)
     assert load_file(tmp_path / "latents" / "shard-00000.safetensors")["tokens.0"].dtype == np.uint16
 
 

@@ -221,7 +221,7 @@ class _Shard:
     def __init__(self, path: Path, rows: int, info: LatentsInfo) -> None:
         self._path = path
         try:
-            self._file = safe_open(path, framework="numpy")
+            self._file: Any = safe_open(path, framework="numpy")
             found = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise self._damaged(str(error)) from error

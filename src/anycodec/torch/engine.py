@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from anycodec.engine import (
     Windows,
 )
 from anycodec.torch.codecs import make_codec
-from anycodec.torch.codecs.base import Codec
+from anycodec.torch.codecs.base import Autoencoder, Codec
 from anycodec.torch.codecs.streaming import StreamingCodec
 from anycodec.torch.device import choose_device, coding_memory
 from anycodec.torch.stream import TorchStream
@@ -116,16 +117,38 @@ class TorchCodec:
 
     @torch.inference_mode()
     def decode_latents(self, values: LatentValues, labels: Labels | None = None) -> Windows:
-        """What `latents` gives, or a generator made, -> [N C *s]."""
+        """What `latents` gives, or a generator made, -> [N C *s].
+
+        Where there is a codebook, latents beside its codes are moved onto the nearest, as latent diffusion
+        does (arXiv 2112.10752): the decoder never saw others.
+        """
         pixels = math.prod(values.shape[2:]) * math.prod(self.codec.stride)
         chunk = max(1, _CHUNK_VALUES // max(1, pixels))
         parts = []
         with coding_memory(self.device):
             for start in range(0, len(values), chunk):
                 z = torch.from_numpy(np.ascontiguousarray(values[start : start + chunk])).to(self.device)
-                x = self.codec.decode_latents(z, self._labels(labels, start, len(z)))
+                x = self.codec.decode_latents(self._on_codes(z), self._labels(labels, start, len(z)))
                 parts.append(x.float().cpu().numpy())
         return np.concatenate(parts)
+
+    def _on_codes(self, z: Tensor) -> Tensor:
+        """Latents [B D *g], each at its nearest code."""
+        if not isinstance(self.codec, Autoencoder) or not self._keeps_codes:
+            return z
+        values: Tensor = self.codec.quantizer(z).values
+        return values
+
+    @cached_property
+    def _keeps_codes(self) -> bool:
+        """Whether the quantizer takes codes for what they are; those that squash or project latents don't."""
+        if not isinstance(self.codec, Autoencoder) or not self.codebook_sizes:
+            return False
+        random = torch.Generator().manual_seed(0)
+        grid = (1, *[4] * len(self.codec.stride))
+        tokens = [torch.randint(size, grid, generator=random) for size in self.codebook_sizes]
+        codes = self.codec.quantizer.lookup(tuple(level.to(self.device) for level in tokens))
+        return torch.allclose(self.codec.quantizer(codes).values, codes, atol=1e-5)
 
     def _labels(self, labels: Labels | None, start: int, count: int) -> Tensor | None:
         return None if labels is None else torch.from_numpy(labels[start : start + count]).to(self.device)
