@@ -221,7 +221,7 @@ class _Shard:
     def __init__(self, path: Path, rows: int, info: LatentsInfo) -> None:
         self._path = path
         try:
-            self._file: Any = safe_open(path, framework="numpy")
+            self._file = _open(path)
             found = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise self._damaged(str(error)) from error
@@ -245,6 +245,11 @@ class _Shard:
             where=str(self._path),
             how="remove the file, and run the same `anycodec latents` again",
         )
+
+
+def _open(path: Path) -> Any:
+    """The untyped reader of safetensors."""
+    return safe_open(path, framework="numpy")
 
 
 def _expected(rows: int, info: LatentsInfo) -> Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]]:
