@@ -12,6 +12,7 @@ from anycodec.metrics.efficientnet import EfficientNetLite0
 from anycodec.metrics.features import FeatureDistances, FeatureSet
 from anycodec.metrics.frechet import frechet_distance, gaussian_frechet
 from anycodec.metrics.kernel import kernel_distance, squared_mmd
+from anycodec.metrics.onnx_maps import FileMaps, PictureMaps
 from anycodec.metrics.perceptual import PerceptualMetric
 
 RNG = np.random.default_rng(0)
@@ -215,3 +216,13 @@ def test_dinov2_tells_pictures_apart():
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert vectors.shape == (3, 384)
     assert unit[0] @ unit[1] > 0.95 > unit[0] @ unit[2]
+
+
+def test_a_network_of_the_users_own_place_by_place(tmp_path):
+    """The network for a mean keeps one place; windows are in [-1, 1], its pictures in [0, 1]."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    (tmp_path / "mean.onnx").write_bytes(GLOBAL_MEAN)
+    maps = PictureMaps(FileMaps(tmp_path / "mean.onnx"))
+    windows = RNG.uniform(-1, 1, (2, 3, 8, 8)).astype(np.float32)
+    expected = (windows.mean(axis=(2, 3), keepdims=True) + 1) / 2
+    assert maps(windows) == pytest.approx(expected, abs=1e-3)  # float16

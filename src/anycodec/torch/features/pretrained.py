@@ -35,22 +35,22 @@ class HubFeatures:
             import transformers
         except ImportError as error:
             raise MissingExtra("transformers", "hub") from error
+        self._device = device
         try:
             processor = transformers.AutoImageProcessor.from_pretrained(name)
-            self._model: Any = transformers.AutoModel.from_pretrained(name)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            model: Any = transformers.AutoModel.from_pretrained(name)
+            self._model = model.to(device).eval().requires_grad_(False)
+            self._mean, self._deviation = (
+                torch.tensor(values, device=device).view(3, 1, 1)
+                for values in (processor.image_mean, processor.image_std)
+            )
+            self._side = int(getattr(model.config, "image_size", 224))
+            self.width = self(np.zeros((1, 1, self._side, self._side), np.float32)).shape[1]
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             raise WeightsError(
                 f"no vision model {name}: {(str(error) or type(error).__name__).splitlines()[0]}",
-                how="check the name and that the hub can be reached, or give the model's folder",
+                how="give a model of pictures alone, or its folder where the hub can't be reached",
             ) from error
-        self._model = self._model.to(device).eval().requires_grad_(False)
-        self._device = device
-        self._mean, self._deviation = (
-            torch.tensor(values, device=device).view(3, 1, 1)
-            for values in (processor.image_mean, processor.image_std)
-        )
-        self._side = int(getattr(self._model.config, "image_size", 224))
-        self.width = self(np.zeros((1, 1, self._side, self._side), np.float32)).shape[1]
 
     @torch.inference_mode()
     def __call__(self, windows: Windows) -> NDArray[np.float32]:
