@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from anycodec import __version__, workflows
 from anycodec.cli import app
+from anycodec.engine import Sampling
 from anycodec.errors import DataError
 
 HEAVY = ("torch", "pydantic", "numpy", "yaml", "pandas", "pyarrow", "matplotlib", "pytorch_lightning")
@@ -78,11 +79,26 @@ CALLS = {
         {"run": Path("r"), "to": "diffusers", "out": Path("d")},
     ),
     "demo": ([], {"out": Path("runs/demo")}),
+    "sample": (
+        ["g", "--class", "1,ID_2", "--count", "3", "--guidance", "4", "--interval", "0.1,0.9", "-o", "d"],
+        {
+            "run": Path("g"),
+            "out": Path("d"),
+            "classes": ["1", "ID_2"],
+            "count": 3,
+            "seed": 0,
+            "how": Sampling(guidance=4.0, interval=(0.1, 0.9)),
+            "codec": None,
+            "device": "auto",
+        },
+    ),
     "doctor": ([], {}),
 }
 
 
 def module_name(verb):
+    if verb == "train":  # of any kind of run; workflows.train is that of codecs
+        return "training"
     return f"{verb}_" if keyword.iskeyword(verb) else verb
 
 

@@ -81,7 +81,7 @@ def sample(
     )  # fmt: skip
     names = [name for name in classes.split(",") if name.strip()]
     return workflow.run(
-        run, out=out, classes=names, count=count, seed=seed, how=how, codec=codec, device=device
+        run=run, out=out, classes=names, count=count, seed=seed, how=how, codec=codec, device=device
     )
 
 
