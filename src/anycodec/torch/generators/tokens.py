@@ -26,8 +26,8 @@ _MLP_RATIO = 4
 class Tokens(TokenGenerator):
     """One transformer for all levels. A token's input is the sum of vectors for
 
-    its code or the mask, the codes of all coarser levels where it stands, its position and the class;
-    attention has rotary positions too (arXiv 2104.09864).
+    its code or the mask, the codes of all coarser levels where it stands, its position and the class,
+    normalised as in BERT (arXiv 1810.04805); attention has rotary positions too (arXiv 2104.09864).
 
     Raises:
         UserError: tokens that the spec does not fit, or too many codes.
@@ -48,9 +48,10 @@ class Tokens(TokenGenerator):
         self.codes = nn.ModuleList(nn.Embedding(size + 1, spec.width) for size in codebook_sizes)
         self.positions = nn.ModuleList(nn.Embedding(math.prod(grid), spec.width) for grid in grids)
         self.label = nn.Embedding(n_classes + 1, spec.width)
+        self.norm_in = nn.LayerNorm(spec.width)
         self.blocks = nn.ModuleList(_Block(spec) for _ in range(spec.depth))
-        self.norm = nn.LayerNorm(spec.width)
-        self.biases = nn.ParameterList(torch.zeros(size) for size in codebook_sizes)
+        self.norm_out = nn.LayerNorm(spec.width)
+        self.heads = nn.ModuleList(nn.Linear(spec.width, size) for size in codebook_sizes)
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -74,17 +75,16 @@ class Tokens(TokenGenerator):
         x = self.codes[level](tokens) + self.positions[level](positions) + self.label(labels)[:, None]
         for other, known in coarser.items():
             x = x + self._resampled(self.codes[other](known), other, level)
-        rotation = self.get_buffer(f"rotation{level}")
+        x, rotation = self.norm_in(x), self.get_buffer(f"rotation{level}")
         for block in self.blocks:
             x = block(x, rotation)
-        normalised: Tensor = self.norm(x)
+        normalised: Tensor = self.norm_out(x)
         return normalised
 
     def logits(self, x: Tensor, level: int) -> Tensor:
-        """[... D] -> [... K]: products with the vectors of the codes."""
-        embedding = self.codes[level]
-        assert isinstance(embedding, nn.Embedding)
-        return F.linear(x, embedding.weight[:-1], self.biases[level]).float()
+        """[... D] -> [... K]."""
+        logits: Tensor = self.heads[level](x)
+        return logits.float()
 
     def loss(
         self, tokens: TokenGrids, labels: Tensor, random: torch.Generator | None = None
