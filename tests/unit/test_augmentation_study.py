@@ -165,14 +165,18 @@ def result(**arms: tuple[float, ...]) -> GenerationResult:
     )  # fmt: skip
 
 
-def test_gains_are_of_pairs_of_seeds():
-    found = result(real=(0.5, 0.7, 0.6), other=(0.55, 0.76, 0.64))
-    gain = found.gain(found.arms[1], "real")
+def test_gains_are_of_pairs_of_seeds_over_the_better_baseline():
+    arms = {REAL: (0.5, 0.7, 0.6), CLASSICAL: (0.4, 0.7, 0.6), synthetic_arm(1): (0.55, 0.76, 0.64)}
+    found = result(**arms)
+    assert found.baseline(5) is found.arms[0]
+    gain = found.gain(found.arms[2])
     # differences .05, .06, .04: mean .05, deviation .01, t(2) at .975 = 4.302653
     assert gain.mean == pytest.approx(0.05)
     assert gain.half == pytest.approx(4.302653 * 0.01 / np.sqrt(3), rel=1e-5)
-    assert found.gain(found.arms[0], "real") is None
-    assert found.gain(found.arms[0], "missing") is None
+    assert found.gain(found.arms[0]) is None
+    assert result(**{synthetic_arm(1): (0.5,)}).baseline(5) is None
+    better = result(**{REAL: (0.5,), CLASSICAL: (0.6,)})
+    assert better.baseline(5) is better.arms[1]
 
 
 def test_json_has_no_numbers_that_are_none():

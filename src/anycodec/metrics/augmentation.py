@@ -163,13 +163,18 @@ class GenerationResult:
         wanted = (classifier, name, budget)
         return next((arm for arm in self.arms if (arm.classifier, arm.name, arm.budget) == wanted), None)
 
-    def gain(self, arm: Arm, against: str) -> Interval | None:
-        """How much more accurate an arm is than another at its budget.
+    def baseline(self, budget: int | None, classifier: str = "cnn") -> Arm | None:
+        """What generated samples must beat: the better of real alone and real + classical at a budget."""
+        arms = (self.arm(name, budget, classifier) for name in (REAL, CLASSICAL))
+        return max((arm for arm in arms if arm is not None), key=lambda arm: arm.interval.mean, default=None)
+
+    def gain(self, arm: Arm) -> Interval | None:
+        """How much more accurate an arm with generated samples is than the baseline at its budget.
 
         By seeds: both use the same real samples there, so what these are worth cancels.
         """
-        other = self.arm(against, arm.budget, arm.classifier)
-        if other is None or other is arm:
+        other = self.baseline(arm.budget, arm.classifier)
+        if other is None or arm.name in (REAL, CLASSICAL):
             return None
         return t_interval(
             [ours - theirs for ours, theirs in zip(arm.accuracies, other.accuracies, strict=True)]
