@@ -193,13 +193,16 @@ def test_gradients_of_the_scaled_rms_norm():
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("tokens", [7, 200])
-def test_attention_is_softmax_of_products(tokens):
-    q, k, v = torch.randn(3, 2, 2, tokens, 8).requires_grad_()
-    expected = (q @ k.mT / math.sqrt(8)).softmax(-1) @ v
-    torch.testing.assert_close(attend(q, k, v), expected, atol=1e-5, rtol=1e-4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [7, 300])
+def test_attention_is_softmax_of_products(tokens, dtype):
+    """In training and without gradients, where other kernels compute it."""
+    q, k, v = torch.randn(3, 2, 2, tokens, 8).to(dtype).requires_grad_()
+    expected = (q.float() @ k.float().mT / math.sqrt(8)).softmax(-1) @ v.float()
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    torch.testing.assert_close(attend(q, k, v).float(), expected, atol=tolerance, rtol=tolerance)
     with torch.no_grad():
-        torch.testing.assert_close(attend(q, k, v), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(attend(q, k, v).float(), expected, atol=tolerance, rtol=tolerance)
 
 
 class TestGuidance:

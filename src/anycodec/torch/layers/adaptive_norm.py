@@ -39,7 +39,7 @@ def _rms_norm(x: Tensor, scale: Tensor) -> Tensor:
 
 
 class _ScaledRmsNorm(torch.autograd.Function):
-    """y = a h, h = x / rms(x), with x [B N D] and a [B 1 D]; half of the time that torch's own takes on CPU.
+    """y = a h, h = x / rms(x), with x [B N D] and a [B 1 D]; on CPU 1.5x as fast as torch's own.
 
     With r = 1 / rms(x): dx = r (a dy - h mean_D(a dy h)), da = sum_N dy h.
     """
