@@ -16,8 +16,11 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.codec import SimVqganSpec
 from anycodec.config.data import Pod5Source
 from anycodec.config.quantizer import VqSpec
+from anycodec.config.run import RunSpec
 from anycodec.config.train import OptimizerSpec, TrainSpec
+from anycodec.data.loader import open_data
 from anycodec.errors import ConfigError, DataError, RunError, UserError
+from anycodec.torch.training.batches import TrainBatches as TorchBatches
 from anycodec.training.figures import Pooled
 from anycodec.training.finite import require_finite
 from anycodec.training.snapshot import NetworkState, Snapshot, load_snapshot, save_snapshot
@@ -138,6 +141,32 @@ def test_a_later_start_continues_the_same_batches(workers: int) -> None:
     assert [sorted(seen[i : i + 7]) for i in range(0, 42, 7)] == [
         [100 * epoch + i for i in range(7)] for epoch in range(6)
     ]
+
+
+def test_an_epoch_takes_some_files_as_in_torch(tmp_path: Path) -> None:
+    """Three files of 8 windows, two an epoch: both engines draw the same batches, of two files each epoch."""
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full((80, 1), number / 10, np.float32))
+    spec = RunSpec.model_validate({
+        "data": {"type": "array", "root": tmp_path, "window": {"samples": 8}, "files_per_epoch": 2,
+                 "normalizer": {"type": "fixed", "low": -1, "high": 1}, "workers": 0,
+                 "split": {"type": "time", "ratios": [0.8, 0.1, 0.1]}},
+        "codec": {"type": "simvqgan", "channels": [8], "strides": [4]},
+        "train": {"batch_size": 4},
+    })  # fmt: skip
+    windows = open_data(spec).train
+    made = TrainBatches(windows, spec.data, spec.train, start=0, mesh=runtime.make_mesh("cpu"))
+    theirs = iter(TorchBatches(windows, spec.data, 4, 0))
+    ours = iter(made)
+    seen = []
+    for _ in range(3 * len(windows) // 4):
+        batch = np.asarray(next(ours))[0]
+        np.testing.assert_array_equal(batch, next(theirs).numpy())
+        seen += batch[:, 0, 0].tolist()
+    ours.close()
+    epochs = np.reshape(seen, (3, len(windows)))
+    assert [len(set(epoch)) for epoch in epochs.tolist()] == [2, 2, 2]
+    assert len(set(seen)) == 3
 
 
 def test_an_unreadable_file_is_told_in_its_own_words() -> None:

@@ -1,16 +1,20 @@
-"""One training by two engines in turns; one step on one device and on four."""
+"""Both engines on one training and one run; one step on one device and on four."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from anycodec.workflows import samples, statistics
+from anycodec.checkpoint import RunDirectory, read_arrays
+from anycodec.workflows import evaluate, samples, statistics
+from anycodec.workflows.report import evaluation_path
 from anycodec.workflows.train import run as train
 from workflows.test_training import rows
 
@@ -39,6 +43,7 @@ adversarial:
 train:
   steps: 2
   batch_size: 4
+  accumulate: 2
   ema: 0.9
   val_every: 2
   val_batches: 1
@@ -50,33 +55,103 @@ train:
 UNLIKE = ("samples_per_second", "train/skipped_updates")
 
 
-def test_a_training_goes_on_in_the_other_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch, jax and torch again, two steps each, against torch alone: every figure of every step.
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Reads, the configuration, and one cache of compiled programs for all tests."""
+    path = tmp_path_factory.mktemp("engines")
+    samples.run("nanopore", path / "data", seed=1, size="small")
+    (path / "turns.yaml").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "MOST_VALUES", 2**12)
+        patch.setenv("XLA_CACHE_DIR", str(path / "xla"))
+        yield path
 
-    Weights, averages and moments of both networks, learning rates, the adaptive weight and the order of
-    batches must go over for that.
-    """
-    monkeypatch.setattr(statistics, "MOST_VALUES", 2**12)
-    monkeypatch.setenv("XLA_CACHE_DIR", str(tmp_path / "xla"))
-    samples.run("nanopore", tmp_path / "data", seed=1, size="small")
-    (tmp_path / "turns.yaml").write_text(CONFIG)
-    root = f"data.root={tmp_path / 'data'}"
-    turns, alone = tmp_path / "turns", tmp_path / "alone"
-    train(tmp_path / "turns.yaml", [root], turns, False, True)
-    shutil.copytree(turns, alone)
-    for run, steps, engine in ((turns, 4, "jax"), (turns, 6, "torch"), (alone, 6, "torch")):
-        train(run / "config.yaml", [root, f"engine={engine}", f"train.steps={steps}"], run, True, True)
-    found, expected = rows(turns), rows(alone)
-    assert len(found) == len(expected) == 9
+
+def go(folder: Path, run: Path, *overrides: str, resume: bool = False) -> Path:
+    config = run / "config.yaml" if resume else folder / "turns.yaml"
+    train(config, [f"data.root={folder / 'data'}", *overrides], run, resume, True)
+    return run
+
+
+def unlike(run: Path, other: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Figures of two trainings that differ by more than rounding does, by step and name."""
     compared = {
         (row["step"], name): (float(row[name]), float(value))
-        for row, other in zip(found, expected, strict=True)
-        for name, value in other.items()
+        for row, beside in zip(rows(run), rows(other), strict=True)
+        for name, value in beside.items()
         if value and name not in UNLIKE
     }
     assert {name for _, name in compared} >= {"train/adaptive_weight", "train/feature_matching", "val/snr"}
-    far = {at: pair for at, pair in compared.items() if pair[0] != pytest.approx(pair[1], rel=5e-3, abs=2e-5)}
-    assert far == {}
+    return {
+        at: pair for at, pair in compared.items() if pair[0] != pytest.approx(pair[1], rel=5e-3, abs=2e-5)
+    }
+
+
+def test_a_training_goes_on_in_the_other_engine(folder: Path, tmp_path: Path) -> None:
+    """Torch, jax and torch again, two steps each, against torch alone: every figure of every step.
+
+    Weights, averages and moments of both networks, learning rates, the adaptive weight and the order of
+    batches, two a step, must go over for that.
+    """
+    turns, alone = go(folder, tmp_path / "turns"), tmp_path / "alone"
+    shutil.copytree(turns, alone)
+    for run, steps, engine in ((turns, 4, "jax"), (turns, 6, "torch"), (alone, 6, "torch")):
+        go(folder, run, f"engine={engine}", f"train.steps={steps}", resume=True)
+    assert len(rows(turns)) == 9
+    assert unlike(turns, alone) == {}
+
+
+def test_a_training_starts_from_the_weights_of_the_other_engine(folder: Path, tmp_path: Path) -> None:
+    """Both networks of a torch run in jax as in torch, and of that jax run in torch as in jax."""
+    first = go(folder, tmp_path / "first")
+    tuned = {
+        engine: go(folder, tmp_path / engine, f"engine={engine}", f"train.init_from={first}")
+        for engine in ("torch", "jax")
+    }
+    assert unlike(tuned["jax"], tuned["torch"]) == {}
+    again = {
+        engine: go(folder, tmp_path / f"{engine}2", f"engine={engine}", f"train.init_from={tuned['jax']}")
+        for engine in ("torch", "jax")
+    }
+    assert unlike(again["torch"], again["jax"]) == {}
+    beginnings = {rows(run)[0]["train/mse"] for run in (first, tuned["jax"], again["torch"])}
+    assert len(beginnings) == 3, "each starts where the one before ended"
+    said = RunDirectory(again["torch"]).read_manifest()["init_from"]
+    assert said == {
+        "run": str(tuned["jax"]),
+        "fingerprint": RunDirectory(tuned["jax"]).fingerprint(),
+        "discriminator": True,
+    }
+
+
+def test_a_run_is_evaluated_by_the_other_engine(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of both engines: rate, error and code use are those that the engine itself finds."""
+    for trained in ("torch", "jax"):
+        run = go(folder, tmp_path / trained, f"engine={trained}", "adversarial=null")
+        found = {}
+        for engine in ("torch", "jax"):
+            monkeypatch.setenv("ANYCODEC_ENGINE", engine)
+            evaluate.run(run, [], "cpu")
+            found[engine] = json.loads(evaluation_path(RunDirectory(run)).read_text())["codec"]
+        for part in ("rate", "original", "normalised"):
+            for name, value in found["torch"][part].items():
+                if isinstance(value, int | float):
+                    assert found["jax"][part][name] == pytest.approx(value, rel=5e-3), (trained, part, name)
+
+
+def test_bf16_trains_near_float32(folder: Path, tmp_path: Path) -> None:
+    """Weights stay float32; the losses of the first steps agree to the 8 bits of bfloat16."""
+    exact, coarse = (
+        go(folder, tmp_path / precision, "engine=jax", f"train.precision={precision}")
+        for precision in ("fp32", "bf16")
+    )
+    for row, other in zip(rows(exact)[:2], rows(coarse)[:2], strict=True):
+        assert float(other["train/mse"]) == pytest.approx(float(row["train/mse"]), rel=0.02)
+        assert other["train/mse"] != row["train/mse"]
+    arrays = read_arrays(RunDirectory(coarse).weights)
+    assert {array.dtype.name for array in arrays.values() if array.dtype.kind == "f"} == {"float32"}
 
 
 DEVICES = """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pod5
@@ -167,6 +169,46 @@ def test_files_of_one_engine_are_opened_by_the_other(
     monkeypatch.setenv("ANYCODEC_ENGINE", "jaxx")
     with pytest.raises(UserError, match="there is no engine 'jaxx'"):
         Pipeline.open(whole)
+
+
+class Board(ModuleType):
+    """The part of Weights & Biases' public API that trackers call, noting the calls.
+
+    Only their sequence is tested with it: https://docs.wandb.ai/ref/python/
+    """
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.calls: list[tuple[str, dict[str, object]]] = []
+
+    def init(self, **settings: object) -> Board:
+        self.calls.append(("init", settings))
+        return self
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self.calls.append(("log", {"step": step, **figures}))
+
+    def finish(self) -> None:
+        self.calls.append(("finish", {}))
+
+
+def test_weights_and_biases_get_every_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, run = Board(), folder / "tracked"
+    monkeypatch.setitem(sys.modules, "wandb", board)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(UserError, match=r"export WANDB_API_KEY=..., or set train.wandb.mode=offline"):
+        go(folder, folder / "untracked", "train.wandb={}")
+    go(folder, run, "train.wandb={project: pores, mode: offline}", "train.steps=3")
+    (first, settings), *logged, last = board.calls
+    assert first == "init"
+    assert settings == {"project": "pores", "name": "tiny", "dir": str(run), "mode": "offline"}
+    assert last == ("finish", {})
+    assert [name for name, _ in logged] == ["log"] * 4
+    for (_, figures), row in zip(logged, rows(run), strict=True):
+        assert figures["step"] == int(row["step"])
+        for name, text in row.items():
+            if text:
+                assert float(text) == pytest.approx(figures[name], rel=1e-5), name
 
 
 def test_a_training_that_diverges_names_what_broke(folder: Path) -> None:

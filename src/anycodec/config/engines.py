@@ -47,12 +47,6 @@ def engine_misfits(
             )
     if adversarial:
         yield from _discriminator_misfits(adversarial.discriminator)
-    if train.init_from is not None:
-        yield Misfit(
-            "train.init_from",
-            "the engine jax starts from new weights",
-            "start with engine=torch; --resume engine=jax can go on",
-        )
     if train.precision == "fp16":
         yield Misfit("train.precision", "the engine jax has no fp16", "use bf16 or fp32, or engine=torch")
 
