@@ -7,9 +7,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import nn
 
+from anycodec.config.generator import DitSpec
 from anycodec.config.process import DiffusionSpec
 from anycodec.config.sampler import DdimSpec, DdpmSpec, DpmSpec, EulerSpec
 from anycodec.errors import UserError
+from anycodec.torch.generators import make_generator
 from anycodec.torch.generators.guidance import guided
 from anycodec.torch.processes import make_process
 from anycodec.torch.processes.chain import data_powers, visited
@@ -212,3 +214,15 @@ def test_what_a_diffusion_cannot_do():
         process().sample(predict, start(), EulerSpec())
     with pytest.raises(UserError, match="use at most 1000"):
         process().sample(predict, start(), DdimSpec(steps=1001))
+
+
+def test_a_transformer_over_series_learns_by_diffusion_too():
+    torch.manual_seed(0)
+    net = make_generator(DitSpec(width=16, depth=1, heads=1), (3, 8), 2)
+    x, labels = start(4, (3, 8)), torch.tensor([0, 1, 2, 0])
+    loss = process(target="v").loss(net, x, labels)["mse"]
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+    samples = process(target="v").sample(guided(net, labels, 2.0), start(4, (3, 8)), DpmSpec(steps=4))
+    assert samples.shape == (4, 3, 8)
+    assert torch.isfinite(samples).all()
