@@ -22,12 +22,19 @@ def tokenize(
         int | None, typer.Option(min=1, help="Processes at a time.", show_default="one a processor")
     ] = None,
     shard_size: Annotated[str, typer.Option(help="Native files a shard, in bytes.")] = "256MB",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="What runs the workers: this machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster.", show_default="a Ray of this machine")
+    ] = None,
     device: Device = "auto",
 ) -> int | None:
     """Write the tokens of a tree of files as Parquet; the same command continues a stopped job."""
     from anycodec.workflows import tokenize as workflow
 
-    return workflow.run(run, inputs, out, device=device, workers=workers, shard_size=shard_size)
+    executor = workflow.make_executor(engine, address, workers, device)
+    return workflow.run(run, inputs, out, device=device, shard_size=shard_size, executor=executor)
 
 
 @app.command()

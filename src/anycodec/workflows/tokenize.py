@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.errors import UserError
 from anycodec.types import Skipped
 from anycodec.workflows.console import out as console
+from anycodec.workflows.exclusive import exclusive
 from anycodec.workflows.inputs import find_files
+from anycodec.workflows.machine import processors
 from anycodec.workflows.pipeline import no_tokens
 from anycodec.workflows.progress import TokenizeBar
 from anycodec.workflows.shards import manifest as manifests
@@ -30,6 +31,7 @@ from anycodec.workflows.shards.plan import (
 )
 from anycodec.workflows.shards.worker import TokenizeJob, clear, make_header
 
+Device = Literal["auto", "cpu", "cuda"]
 SHARD_SIZE = "256MB"
 _SKIPPED_SHOWN = 20
 
@@ -39,7 +41,7 @@ def run(
     inputs: list[Path],
     out: Path,
     *,
-    device: str = "auto",
+    device: Device = "auto",
     workers: int | None = None,
     shard_size: str = SHARD_SIZE,
     executor: Executor | None = None,
@@ -53,7 +55,7 @@ def run(
         device: auto, cpu or cuda.
         workers: processes at a time; None = a processor each.
         shard_size: bytes of native files a shard, such as 256MB.
-        executor: what runs the tasks; None = `workers` processes on this machine.
+        executor: what runs the tasks, see `make_executor`; None = `workers` processes on this machine.
 
     Returns:
         0, or 2 where a file was left out.
@@ -80,15 +82,39 @@ def run(
         skipped=tuple(unfit),
     )
     job = TokenizeJob(run.resolve(), device, header, info.plan, out.resolve())
-    executor = executor or LocalExecutor(workers or _processors())
+    executor = executor or make_executor("local", None, workers, device)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with exclusive(out):
         done = _begin(out, info, tasks)
         begin = time.perf_counter()
         fresh = _work(executor, job, [task for task in tasks if task.number not in done], done)
         manifest = manifests.write(out, info, [*done.values(), *fresh], finished=True)
     _report(manifest, fresh, time.perf_counter() - begin)
     return 2 if manifest.skipped else 0
+
+
+def make_executor(
+    engine: Literal["local", "ray"], address: str | None, workers: int | None, device: Device
+) -> Executor:
+    """What runs the tasks of a job.
+
+    Args:
+        engine: local = processes on this machine, ray = actors on a Ray cluster.
+        address: of the cluster; None = a Ray of this machine.
+        workers: processes at a time; None = a processor each, or a GPU each of the cluster.
+        device: where workers compute.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        UserError: an address without Ray.
+    """
+    if engine == "ray":
+        from anycodec.workflows.shards.on_ray import RayExecutor
+
+        return RayExecutor(workers, address, device)
+    if address is not None:
+        raise UserError("only Ray has an address", where=f"--address {address}", how="add --engine ray")
+    return LocalExecutor(workers or processors())
 
 
 def _begin(out: Path, info: SetInfo, tasks: Sequence[Task]) -> dict[int, ShardRecord]:
@@ -138,29 +164,6 @@ def _work(
                     manifests.append(job.out, event)
                     fresh.append(event)
     return fresh
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder against other jobs; the system lets go of it when this process ends, however.
-
-    Raises:
-        UserError: another job is at it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UserError(
-            "another job writes into this folder", where=str(folder), how="wait for it, or stop it first"
-        ) from error
-    finally:
-        os.close(descriptor)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _report(manifest: Manifest, fresh: Sequence[ShardRecord], seconds: float) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from anycodec.errors import ResourceError
+from anycodec.errors import ResourceError, UserError
 from anycodec.workflows.shards.manifest import ShardRecord
 from anycodec.workflows.shards.plan import Task
 
@@ -76,6 +77,31 @@ class Executor(ABC):
         Raises:
             UserError: what a worker could not go on after: a full disk, a damaged run.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a worker could not go on after: a mistake of the user's, or a bug with its traceback."""
+
+    what: str
+    where: str | None = None
+    how: str | None = None
+    bug: bool = False
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """What the exception that is being handled means."""
+        if isinstance(error, MemoryError):
+            return cls("the machine has too little free memory", how="give fewer --workers")
+        if isinstance(error, UserError):
+            return cls(error.what, error.where, error.how)
+        return cls(traceback.format_exc(), bug=True)
+
+    def error(self) -> Exception:
+        """The exception to raise in the job."""
+        if self.bug:
+            return RuntimeError(f"a worker process failed:\n{self.what}")
+        return UserError(self.what, where=self.where, how=self.how)
 
 
 class Deaths:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 
-from anycodec.errors import ResourceError, UserError
-from anycodec.workflows.shards.executor import Deaths, Event, Executor, Job, Lost, Progress
+from anycodec.workflows.shards.executor import Deaths, Event, Executor, Failure, Job, Lost, Progress
 from anycodec.workflows.shards.manifest import ShardRecord
 from anycodec.workflows.shards.plan import Task
 
@@ -21,21 +18,6 @@ _SPAWN = get_context("spawn")
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 5.0
 """Seconds that a worker has to leave by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What a worker could not go on after: a mistake of the user's, or a bug with its traceback."""
-
-    what: str
-    where: str | None = None
-    how: str | None = None
-    bug: bool = False
-
-    def error(self) -> Exception:
-        if self.bug:
-            return RuntimeError(f"a worker process failed:\n{self.what}")
-        return UserError(self.what, where=self.where, how=self.how)
 
 
 class LocalExecutor(Executor):
@@ -96,12 +78,12 @@ class _Worker:
             UserError: it could not go on.
         """
         try:
-            message: Event | _Failure = self.connection.recv()
+            message: Event | Failure = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             shard = self.task.number if self.task else None
             return Lost(shard, self.how if self.source is None else f"{self.how}, over {self.source}")
-        if isinstance(message, _Failure):
+        if isinstance(message, Failure):
             raise message.error()
         if isinstance(message, Progress):
             self.source = message.source
@@ -152,10 +134,5 @@ def _serve(connection: Connection, job: Job) -> None:
             connection.send(work(connection.recv(), connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except UserError as error:
-        connection.send(_Failure(error.what, error.where, error.how))
-    except MemoryError:
-        short = ResourceError("the machine has too little free memory", how="give fewer --workers")
-        connection.send(_Failure(short.what, short.where, short.how))
-    except Exception:
-        connection.send(_Failure(traceback.format_exc(), bug=True))
+    except Exception as error:
+        connection.send(Failure.of(error))
