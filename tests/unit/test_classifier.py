@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_classifier_and_leaves_the_random_state_alo
 
 def test_augmentation_shifts_time_alone():
     x = torch.arange(32.0).repeat(6, 1, 3, 1) + 100 * torch.arange(3.0)[:, None]
-    spec = ClassicalSpec(shift=0.25, gain=0, noise=0)
+    spec = ClassicalSpec(share=1, shift=0.25, gain=0, noise=0)
     out = augmented(x, spec, torch.Generator().manual_seed(0))
     shifts = out[:, 0, 0, 0]
     for sample, first in zip(out, shifts, strict=True):
@@ -64,11 +64,19 @@ def test_augmentation_shifts_time_alone():
 def test_gain_is_a_sample_s_own_and_noise_a_value_s():
     ones = torch.ones(500, 1, 4)
     random = torch.Generator().manual_seed(0)
-    louder = augmented(ones, ClassicalSpec(shift=0, gain=0.1, noise=0), random)
+    louder = augmented(ones, ClassicalSpec(share=1, shift=0, gain=0.1, noise=0), random)
     assert torch.equal(louder, louder[..., :1].expand_as(louder))
     assert louder[:, 0, 0].log().std() == pytest.approx(0.1, rel=0.1)
-    noisy = augmented(ones, ClassicalSpec(shift=0, gain=0, noise=0.3), random)
+    noisy = augmented(ones, ClassicalSpec(share=1, shift=0, gain=0, noise=0.3), random)
     assert (noisy - 1).std() == pytest.approx(0.3, rel=0.1)
+
+
+def test_a_share_of_the_samples_is_augmented():
+    x = torch.zeros(1000, 1, 4)
+    out = augmented(x, ClassicalSpec(share=0.3, noise=1), torch.Generator().manual_seed(0))
+    changed = (out != 0).flatten(1).all(dim=1)
+    assert torch.equal(changed, (out != 0).flatten(1).any(dim=1))
+    assert changed.float().mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_nothing_to_do_leaves_a_batch_as_it_is():

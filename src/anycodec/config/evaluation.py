@@ -18,6 +18,9 @@ class ClassicalSpec(Spec):
     Nothing is mirrored: reversed time or Doppler is unphysical.
     """
 
+    share: float = Field(
+        0.5, ge=0, le=1, description="share of the samples of a batch; the others stay as test samples are"
+    )
     shift: float = Field(
         0.25, ge=0, le=0.5, description="time shift up to this share of a window either way, around its end"
     )

@@ -125,11 +125,12 @@ def _batches(count: int, spec: ClassifierSpec, random: torch.Generator) -> Itera
 
 
 def augmented(x: Tensor, spec: ClassicalSpec, random: torch.Generator) -> Tensor:
-    """A batch [B C *s], each sample shifted in time (the last axis), louder or quieter, and noisier."""
+    """A batch [B C *s], some samples shifted in time (the last axis), louder or quieter, and noisier."""
     length, ones = x.shape[-1], (len(x), *[1] * (x.ndim - 1))
     most = round(spec.shift * length)
     shifts = torch.randint(-most, most + 1, (len(x), 1), generator=random)
     places = ((torch.arange(length) - shifts) % length).reshape(*ones[:-1], length).expand_as(x)
     gain = torch.exp(spec.gain * torch.randn(ones, generator=random)).to(x.device)
     noise = torch.randn(x.shape, generator=random).to(x.device)
-    return x.gather(-1, places.to(x.device)) * gain + spec.noise * noise
+    chosen = (torch.rand(ones, generator=random) < spec.share).to(x.device)
+    return torch.where(chosen, x.gather(-1, places.to(x.device)) * gain + spec.noise * noise, x)
