@@ -21,6 +21,7 @@ SCRIPTS = (
     "quantizers",
     "rate_distortion",
     "real_files",
+    "scale",
     "startup",
     "tokens",
     "train_step",

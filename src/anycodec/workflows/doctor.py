@@ -44,7 +44,7 @@ EXTRAS: Mapping[str, Extra] = {
     "features": Extra("DINOv2 or an ONNX file: FID, KID, alignment", ("onnxruntime",)),
     "hub": Extra("vision models by name, to align latents with", ("transformers",)),
     "track": Extra("TensorBoard and Weights & Biases", ("tensorboard", "wandb")),
-    "ray": Extra("data sets larger than one machine", ("ray",)),
+    "ray": Extra("tokens on a cluster", ("ray",)),
     "sweep": Extra("searches over settings", ("optuna",)),
     "web": Extra("the web page", ("gradio",)),
     "export": Extra(
