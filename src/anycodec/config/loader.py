@@ -70,7 +70,7 @@ def load_any(
     root, mistakes = read_file(path)
     kind = kind_of(root, overrides)
     if expected is not None and kind is not expected:
-        what = f"this is the configuration of a {kind}, not of a {expected}: it has `{kind}`"
+        what = f"this configuration is one of kind {kind}, not {expected}: it has `{kind}`"
         raise ConfigError([UserError(what, where=place(root, [kind.key]))])
     mistakes += apply_overrides(root, overrides, kind)
     mistakes += remove_secrets(root)
