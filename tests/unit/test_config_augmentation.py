@@ -84,7 +84,7 @@ def test_missing_data_is_named():
 
 
 def test_it_is_no_configuration_of_a_codec():
-    with pytest.raises(ConfigError, match="configuration of a augmentation, not of a codec"):
+    with pytest.raises(ConfigError, match="of kind augmentation, not codec"):
         load_spec(CONFIGS / "gait-small.yaml", check_paths=False)
 
 

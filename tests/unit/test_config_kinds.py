@@ -91,7 +91,7 @@ def test_missing_latents_are_found(config, tmp_path):
 
 
 def test_a_generator_is_no_codec(config, tmp_path):
-    with pytest.raises(ConfigError, match="of a generator, not of a codec"):
+    with pytest.raises(ConfigError, match="of kind generator, not codec"):
         load_spec(config)
     run = RunDirectory(tmp_path / "run")
     run.create(load_kind(GENERATOR, config))
