@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from anycodec.workflows.backup import Backup, backup_folder, check_backup, resto
 from anycodec.workflows.console import out as console
 from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.labels import known_classes
+from anycodec.workflows.logs import logging_to
 from anycodec.workflows.provenance import provenance
 from anycodec.workflows.staging import open_staged
 from anycodec.workflows.starting import origin, starting_weights
@@ -65,7 +65,7 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     if not resume and start is not None and spec.train.init_from is not None:
         run.update_manifest(init_from=origin(spec.train.init_from, start))
     _announce(run, spec, data, start, quiet)
-    with _logging_to(run.log), closing(data.train), _mirrored(run, backup) as saved:
+    with logging_to(run.log), closing(data.train), _mirrored(run, backup) as saved:
         job = TrainingJob(
             spec=spec,
             in_channels=data.in_channels,
@@ -201,19 +201,3 @@ def _announce(
         console.print(f"  left out: {skipped.path}: {skipped.reason}", style="yellow")
     if len(data.skipped) > 5:
         console.print(f"  ... {len(data.skipped) - 5} more, listed in manifest.json", style="yellow")
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    logger = logging.getLogger("anycodec")
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        handler.close()
