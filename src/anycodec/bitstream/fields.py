@@ -45,6 +45,15 @@ class FieldWriter:
         self.data += data
 
 
+def leading_number(payload: bytes) -> int:
+    """The uint that a SIGNAL, SEGMENT or MODEL section begins with: of the signal, or of the model.
+
+    Raises:
+        Damaged: there is none.
+    """
+    return FieldReader(payload).uint(LARGEST_UINT, "number of a section")
+
+
 class FieldReader:
     """Takes a payload apart.
 

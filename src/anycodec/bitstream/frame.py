@@ -109,20 +109,25 @@ def write_trailer(file: BinaryIO, end_offset: int) -> None:
 class Frame:
     """A file with a frame, open for reading in any order.
 
+    Args:
+        file: the open file.
+        whole: it must have a right trailer.
+
     Attributes:
         version: of the format.
         size: bytes of the file.
-        end_offset: where the END section stands.
+        end_offset: where the END section stands; without a trailer, where the file ends.
 
     Raises:
         Damaged: foreign, of another version, truncated or damaged at one of its ends.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, whole: bool = True) -> None:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
+        self._sections_end = self.size - TRAILER_SIZE if whole else self.size
         self.version = _checked_version(self._at(0, PROLOGUE_SIZE))
-        self.end_offset = self._read_trailer()
+        self.end_offset = self._read_trailer() if whole else self.size
 
     def read(self, offset: int) -> Section:
         """The section at `offset`.
@@ -130,7 +135,7 @@ class Frame:
         Raises:
             Damaged: its length or its checksum is wrong.
         """
-        room = self.size - TRAILER_SIZE - offset - SECTION_OVERHEAD
+        room = self._sections_end - offset - SECTION_OVERHEAD
         head = self._at(offset, _HEAD.size)
         if room < 0:
             raise Damaged("no room for a section")
@@ -141,6 +146,14 @@ class Frame:
         if self._at(offset + _HEAD.size + length, _CRC.size) != crc32c(head, payload):
             raise Damaged("the section's checksum is wrong")
         return Section(kind, offset, offset + SECTION_OVERHEAD + length, payload)
+
+    def end_of(self, offset: int) -> int | None:
+        """Where the section at `offset` ends by its own account; None where it can't."""
+        room = self._sections_end - offset - SECTION_OVERHEAD
+        if room < 0:
+            return None
+        _, length = _HEAD.unpack(self._at(offset, _HEAD.size))
+        return None if length > min(room, LARGEST_SECTION) else offset + SECTION_OVERHEAD + int(length)
 
     def _at(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)

@@ -1,0 +1,217 @@
+"""Reading `.acz` files: all of one in order, or the parts that are wanted by way of its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.bitstream.fields import Damaged, leading_number
+from anycodec.bitstream.frame import PROLOGUE_SIZE, SECTION_OVERHEAD, TRAILER_SIZE, Frame, Kind, Section
+from anycodec.bitstream.header import Header, unpack_header
+from anycodec.bitstream.index import Entry
+from anycodec.bitstream.network import Network, unpack_model
+from anycodec.bitstream.parts import Choice, Part, Selection, choose, stored
+from anycodec.bitstream.segment import PackedSegment, SegmentData, unpack_segment
+from anycodec.bitstream.signal_info import SignalCoder
+from anycodec.bitstream.totals import Totals, unpack_totals
+from anycodec.bitstream.walk import Walk
+from anycodec.errors import FormatError
+from anycodec.types import SignalInfo
+
+_MEND = "copy the file again from where it came from, or compress the original again"
+
+
+class AczReader:
+    """An open file. Use as a context manager.
+
+    Opening checks both ends and the header; `records`, `segments` and `verify` check the rest, of a selection
+    what they read.
+
+    Attributes:
+        header: see `Header`.
+        totals: what the file holds, as its END section says.
+        models: networks of the file by number, those that stand before the segment read last.
+
+    Raises:
+        FormatError: foreign, of another version, truncated or damaged; by every method.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._file = _open(self._path)
+        self.models: Mapping[int, Network] = {}
+        self.totals = Totals()
+        self._last_index = 0
+        try:
+            with self._blame("at the ends of the file"):
+                self._frame = self._open_frame()
+            self._read_end()
+            with self._blame("in the header", PROLOGUE_SIZE):
+                section = self._section(PROLOGUE_SIZE, Kind.HEADER)
+                self.header: Header = unpack_header(section.payload)
+            self._first = section.end
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open_frame(self) -> Frame:
+        """Read prologue and trailer."""
+        return Frame(self._file)
+
+    def _read_end(self) -> None:
+        """Read the END section."""
+        with self._blame("in the END section", self._frame.end_offset):
+            section = self._section(self._frame.end_offset, Kind.END)
+            if section.end != self._frame.size - TRAILER_SIZE:
+                raise Damaged("bytes were added or removed before the end")
+            self._last_index, self.totals = unpack_totals(section.payload, self._frame.version)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def version(self) -> int:
+        """Of the format."""
+        return self._frame.version
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._frame.size
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by category: tokens, statistics, masks, attachments, metadata, header, container."""
+        return self.totals.sizes(self.size)
+
+    def require_codec(self, fingerprint: str) -> None:
+        """Refuse tokens of another codec.
+
+        Raises:
+            FormatError: the file was written by a run with another fingerprint.
+        """
+        codec = self.header.codec
+        found = str(codec.get("fingerprint"))
+        if found != fingerprint:
+            raise FormatError(
+                f"wrong codec: the file was written by {codec.get('name')!s:.80} ({found[:12]}), "
+                f"the run given is {fingerprint[:12]}",
+                where=str(self._path),
+                how=f"give the run that wrote it with --run (it was at {codec.get('run')!s:.200})",
+            )
+
+    def choose(self, choice: Choice, *, from_start: bool = False) -> Selection:
+        """Find what is wanted by way of the index, without reading segments.
+
+        Args:
+            choice: what is wanted.
+            from_start: a segment can only be decoded after those of its signal before it.
+        """
+        self._signals = SignalCoder()
+        with self._blame("in the index"):
+            return choose(stored(self._frame, self._last_index), self._describe, choice, from_start)
+
+    def _describe(self, entry: Entry) -> SignalInfo:
+        """The signal of an index entry; signal 0 must be the first that is asked for."""
+        section = self._section(entry.offset, Kind.SIGNAL)
+        return self._signals.unpack(entry.signal, section.payload)
+
+    def segments(
+        self, coder: AdaptiveCoder, selection: Selection | None = None
+    ) -> Iterator[tuple[SignalInfo, SegmentData]]:
+        """Segments in order, each with its signal.
+
+        Args:
+            coder: entropy coder of the run that `require_codec` accepted.
+            selection: which; None = all, and everything else in the file is checked as well.
+        """
+        if coder.codebook_sizes != self.header.codebook_sizes:
+            raise FormatError(
+                f"wrong codec: the file has codebooks of {self.header.codebook_sizes} codes, "
+                f"the run {coder.codebook_sizes}",
+                where=str(self._path),
+            )
+        for info, packed in self.records() if selection is None else self.selected(selection):
+            with self._blame(f"in the tokens of signal {info.id!r} from {packed.start}"):
+                segment = packed.decode(coder)
+            yield info, segment
+
+    def records(self) -> Iterator[tuple[SignalInfo, PackedSegment]]:
+        """All segments in order with their tokens still coded: needs no codec."""
+        walk = Walk(len(self.header.codebook_sizes), self._last_index, self.version)
+        self.models = walk.models
+        walk.totals.header = self._first - PROLOGUE_SIZE - SECTION_OVERHEAD
+        offset = self._first
+        while offset < self._frame.end_offset:
+            with self._blame("in a section", offset):
+                section = self._frame.read(offset)
+                segment = walk.step(section)
+            offset = section.end
+            if segment is not None and walk.info is not None:
+                yield walk.info, segment
+        with self._blame("in the END section", offset):
+            if offset != self._frame.end_offset:
+                raise Damaged("the sections run past the END section")
+            walk.finish(self.totals)
+
+    def selected(self, selection: Selection) -> Iterator[tuple[SignalInfo, PackedSegment]]:
+        """The segments of a selection in order, as `records`; nothing else is read."""
+        self.models = {}
+        for entry in selection.models:
+            with self._blame("in a model", entry.offset):
+                section = self._section(entry.offset, Kind.MODEL)
+                number = leading_number(section.payload)
+                self.models = {**self.models, number: unpack_model(number, section.payload)}
+        for part, entry in selection.segments():
+            with self._blame("in a segment", entry.offset):
+                yield part.info, self._segment(part, entry)
+
+    def _segment(self, part: Part, entry: Entry) -> PackedSegment:
+        section = self._section(entry.offset, Kind.SEGMENT)
+        levels = len(self.header.codebook_sizes)
+        segment = unpack_segment(part.number, part.info, levels, section.payload, self.version)
+        if (segment.start, segment.length) != (entry.start, entry.length):
+            raise Damaged("the segment is another than the index says")
+        return segment
+
+    def verify(self) -> None:
+        """Check every byte of the file, short of decoding tokens."""
+        for _ in self.records():
+            pass
+
+    def _section(self, offset: int, kind: Kind) -> Section:
+        section = self._frame.read(offset)
+        if section.type != kind:
+            raise Damaged(f"a section of type {section.type} instead of {kind.name}")
+        return section
+
+    @contextmanager
+    def _blame(self, what: str, offset: int | None = None) -> Iterator[None]:
+        """Say which file and which part of it is damaged."""
+        try:
+            yield
+        except Damaged as error:
+            place = what if offset is None else f"{what} at byte {offset}"
+            raise FormatError(f"{error} ({place})", where=str(self._path), how=_MEND) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        what = "a folder is not an .acz file" if path.is_dir() else "there is no such file"
+        raise FormatError(what, where=str(path)) from error
