@@ -16,6 +16,7 @@ from anycodec import __version__, workflows
 from anycodec.cli import app
 from anycodec.engine import Sampling
 from anycodec.errors import DataError
+from anycodec.workflows.parts import Wanted
 
 HEAVY = ("torch", "pydantic", "numpy", "yaml", "pandas", "pyarrow", "matplotlib", "pytorch_lightning")
 
@@ -47,7 +48,17 @@ CALLS = {
     ),
     "decompress": (
         ["a.acz", "b.acz"],
-        {"files": [Path("a.acz"), Path("b.acz")], "out": None, "run": None, "device": "auto"},
+        {
+            "files": [Path("a.acz"), Path("b.acz")],
+            "out": None,
+            "run": None,
+            "device": "auto",
+            "wanted": Wanted(),
+        },
+    ),
+    "cat": (
+        ["a.acz", "--format", "npy"],
+        {"path": Path("a.acz"), "run": None, "device": "auto", "wanted": Wanted(), "form": "npy"},
     ),
     "inspect": (["a.acz"], {"path": Path("a.acz")}),
     "split": (

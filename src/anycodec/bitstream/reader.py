@@ -209,6 +209,29 @@ class AczReader:
             raise FormatError(f"{error} ({place})", where=str(self._path), how=_MEND) from error
 
 
+def read_header(path: str | Path) -> Header:
+    """The header of a file that may be damaged elsewhere.
+
+    Raises:
+        FormatError: foreign, of another version, or damaged there.
+    """
+    return _HeaderReader(path).header
+
+
+class _HeaderReader(AczReader):
+    """A file of which nothing but its start was read."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.close()
+
+    def _open_frame(self) -> Frame:
+        return Frame(self._file, whole=False)
+
+    def _read_end(self) -> None:
+        pass
+
+
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")

@@ -9,6 +9,23 @@ import typer
 
 from anycodec.cli.app import BesideInput, Device, Run, app
 
+WrittenBy = Annotated[
+    Path | None,
+    typer.Option("--run", help="The run that compressed them.", show_default="the one recorded in each file"),
+]
+Reads = Annotated[
+    str | None,
+    typer.Option(metavar="ID,...|@LIST", help="These reads or series only.", show_default=False),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B",
+        help="Rows or samples A to B - 1 of each series or read; -100: is the end.",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
 def compress(
@@ -43,16 +60,50 @@ def compress(
 def decompress(
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help=".acz files or folders of them.")],
     out: BesideInput = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(help="The run that compressed them.", show_default="the one recorded in each file"),
+    run: WrittenBy = None,
+    *,
+    reads: Reads = None,
+    rows: Rows = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="These frames of a video only.", show_default=False)
     ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Restore what damaged files still hold; say what is missing.")
+    ] = False,
     device: Device = "auto",
 ) -> int | None:
-    """Restore native files from .acz files."""
+    """Restore native files from .acz files, or the parts of them that are asked for."""
     from anycodec.workflows import decompress as workflow
+    from anycodec.workflows.parts import make_wanted
 
-    return workflow.run(files=files, out=out, run=run, device=device)
+    wanted = make_wanted(reads, rows, frames, keep_going=keep_going)
+    return workflow.run(files=files, out=out, run=run, device=device, wanted=wanted)
+
+
+@app.command()
+def cat(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An .acz file.")],
+    *,
+    reads: Reads = None,
+    rows: Rows = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="These frames of a video only.", show_default=False)
+    ] = None,
+    form: Annotated[
+        Literal["text", "npy", "raw"] | None,
+        typer.Option(
+            "--format", help="How values are written.", show_default="text for series and reads, else npy"
+        ),
+    ] = None,
+    run: WrittenBy = None,
+    device: Device = "auto",
+) -> int | None:
+    """Write the values of an .acz file to standard output: CSV of a table, a line a read."""
+    from anycodec.workflows import cat as workflow
+    from anycodec.workflows.parts import make_wanted
+
+    wanted = make_wanted(reads, rows, frames)
+    return workflow.run(path=file, run=run, device=device, wanted=wanted, form=form)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -62,6 +62,36 @@ class ArrayFormat(Format[ArraySource]):
                     array = _assemble(member, layout, remaining)
                     with archive.open(f"{member.key}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
+
+    def divisible(self, info: FileInfo) -> bool:
+        return str(info.meta["layout"]) != "nct"
+
+    def part(self, info: FileInfo, lengths: Mapping[int, int]) -> FileInfo:
+        layout: Layout = info.meta["layout"]
+        members, first = [], 0
+        for member in map(_Member.of, info.meta["arrays"]):
+            last = first + len(member.signal_shapes(layout))
+            kept = [length for number, length in lengths.items() if first <= number < last]
+            if kept:
+                shape = (
+                    (len(kept), member.shape[1], max(kept))
+                    if layout == "nct"
+                    else (kept[0], *member.shape[1:])
+                )
+                members.append(_Member(member.key, member.dtype, shape).entry())
+            first = last
+        return replace(info, n_signals=len(lengths), meta={**info.meta, "arrays": members})
+
+    def cut(self, signal: Signal, start: int, stop: int, info: FileInfo) -> Signal:
+        found = super().cut(signal, start, stop, info)
+        if signal.mask is None:
+            return found
+        gaps = restore_gaps(signal.values, signal.mask, signal.attachments)[start:stop]
+        values, mask, attachments = fill_gaps(gaps)
+        return replace(found, values=values, mask=mask, attachments=attachments)
+
+    def native(self, signal: Signal) -> NDArray[Any]:
+        return _native(signal, self.native_type(signal.info))
 
     def restored_name(self, original: str, info: FileInfo) -> str:
         return original

@@ -7,14 +7,18 @@ contract suite in `tests/contracts/test_formats.py` enrols it by itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.config.data import SourceSpec
+from anycodec.io import text
+from anycodec.io.values import cast
 from anycodec.types import FileInfo, Signal, SignalInfo
 
 Source = TypeVar("Source", bound=SourceSpec)
@@ -98,6 +102,42 @@ class Format(ABC, Generic[Source]):
     def step(self, info: SignalInfo) -> float | None:
         """Width of such a step in the signal's unit; None where `values` are what the file stores."""
         return None
+
+    def divisible(self, info: FileInfo) -> bool:
+        """Whether a signal of the file may lack a stretch and still say what it said."""
+        return True
+
+    def part(self, info: FileInfo, lengths: Mapping[int, int]) -> FileInfo:
+        """Describe a file that holds parts of another.
+
+        Args:
+            info: the other.
+            lengths: samples or frames of each signal that it holds, by the signal's number, rising.
+        """
+        return replace(info, n_signals=len(lengths))
+
+    def cut(self, signal: Signal, start: int, stop: int, info: FileInfo) -> Signal:
+        """Samples or frames [start, stop) of a segment of the file `info`, counted from its first.
+
+        Attachments are those of the whole segment here: formats that have some cut them as well.
+        """
+        if signal.info.axes == "HWC":
+            return signal
+        mask = None if signal.mask is None else signal.mask[start:stop]
+        return replace(signal, values=signal.values[start:stop], start=signal.start + start, mask=mask)
+
+    def native_type(self, info: SignalInfo) -> np.dtype[Any]:
+        """Type of `native` values."""
+        return np.dtype(info.dtype)
+
+    def native(self, signal: Signal) -> NDArray[Any]:
+        """Values of a segment in the signal's unit, of `native_type`, NaN where one is missing."""
+        values = cast(signal.values, self.native_type(signal.info))
+        return values if signal.mask is None else np.where(signal.mask, values, values.dtype.type(np.nan))
+
+    def text(self, info: FileInfo, segments: Iterable[Signal]) -> Iterator[str]:
+        """Series as text, piece by piece."""
+        return text.rows(segments, self.native, several=info.n_signals > 1)
 
     @abstractmethod
     def restored_name(self, original: str, info: FileInfo) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -171,9 +172,13 @@ class CsvWriter(RowWriter):
     most_rows = 2**13
 
     def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
+        bom = Dialect(**meta["dialect"]).bom
+        self._begin(path.open("w", encoding="utf-8-sig" if bom else "utf-8", newline=""), meta)
+
+    def _begin(self, file: TextIO, meta: Mapping[str, Any]) -> None:
         self._dialect = Dialect(**meta["dialect"])
         self._forms: Mapping[str, Mapping[str, Any]] = meta["forms"]
-        self._file = path.open("w", encoding="utf-8-sig" if self._dialect.bom else "utf-8", newline="")
+        self._file = file
         self._separator = ""
         if self._dialect.header is not None:
             self._file.write(self._dialect.header)
@@ -205,6 +210,24 @@ class CsvWriter(RowWriter):
             return cells
         special = re.compile(f'["\r\n{re.escape(self._dialect.delimiter)}]')
         return ['"' + cell.replace('"', '""') + '"' if special.search(cell) else cell for cell in cells]
+
+
+class CsvText(CsvWriter):
+    """Writes rows into memory; take them out as they come."""
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        self._buffer = io.StringIO(newline="")
+        self._begin(self._buffer, meta)
+
+    def taken(self) -> str:
+        """What was written since the last time."""
+        content = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return content
+
+    def close(self) -> None:
+        self._file.write(self._dialect.tail)
 
 
 def _first_line(file: BinaryIO) -> tuple[bytes, bool]:

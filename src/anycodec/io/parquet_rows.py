@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import csv
 
 from anycodec.errors import DataError
 from anycodec.io.rows import Numbers, Rows, RowWriter, damage
@@ -110,7 +112,7 @@ class ParquetWriter(RowWriter):
     most_rows = 2**20
 
     def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
-        self._schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(meta["schema"])))
+        self._schema = _schema(meta)
         self._writer = pq.ParquetWriter(path, self._schema, compression=meta["compression"])
 
     def column(self, position: int, values: NDArray[np.float64], kinds: NDArray[np.int64]) -> pa.Array:
@@ -131,6 +133,40 @@ class ParquetWriter(RowWriter):
 
     def close(self) -> None:
         self._writer.close()
+
+
+class ParquetText(ParquetWriter):
+    """Writes rows as CSV into memory; take them out as they come."""
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        self._schema = _schema(meta)
+        self._buffer = io.BytesIO()
+        self._header = True
+
+    def write(self, columns: Sequence[pa.Array]) -> None:
+        table = pa.Table.from_arrays(list(columns), schema=self._schema)
+        csv.write_csv(table, self._buffer, csv.WriteOptions(include_header=self._header, quoting_style="needed"))
+        self._header = False
+
+    def taken(self) -> str:
+        """What was written since the last time."""
+        content = self._buffer.getvalue().decode()
+        self._buffer = io.BytesIO()
+        return content
+
+    def close(self) -> None:
+        if self._header:
+            self.write([pa.array([], kind) for kind in self._schema.types])
+
+
+def column_types(meta: Mapping[str, Any]) -> list[pa.DataType]:
+    """Type of each column of the file that `meta` describes."""
+    types: list[pa.DataType] = list(_schema(meta).types)
+    return types
+
+
+def _schema(meta: Mapping[str, Any]) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(meta["schema"])))
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

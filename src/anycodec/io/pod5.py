@@ -82,6 +82,22 @@ class Pod5Format(Format[Pod5Source]):
     def step(self, info: SignalInfo) -> float:
         return abs(_calibration(info)[1])
 
+    def divisible(self, info: FileInfo) -> bool:
+        return False  # a gap in a read would pass for current
+
+    def native_type(self, info: SignalInfo) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def text(self, info: FileInfo, segments: Iterable[Signal]) -> Iterator[str]:
+        """A line a read, in the manner of SLOW5: id, samples a second, number of samples, all samples."""
+        yield "read_id\tsample_rate\tsamples\tpA"
+        for segment in segments:
+            if segment.start == 0:
+                yield f"\n{segment.info.id}\t{segment.info.rate:g}\t{segment.info.length}\t"
+            values = ",".join(self.native(segment)[:, 0].astype(str).tolist())
+            yield values if segment.start == 0 else f",{values}"
+        yield "\n"
+
     def restored_name(self, original: str, info: FileInfo) -> str:
         return original
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import difflib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from anycodec.config.data import TableSource
 from anycodec.errors import DataError
 from anycodec.io.base import Format, Reader
 from anycodec.io.columns import pack_column, unpack_column
-from anycodec.io.csv_rows import CsvRows, CsvWriter
+from anycodec.io.csv_rows import CsvRows, CsvText, CsvWriter
 from anycodec.io.discover import label_of
-from anycodec.io.parquet_rows import ParquetRows, ParquetWriter
+from anycodec.io.missing import pack_kinds, unpack_kinds
+from anycodec.io.parquet_rows import ParquetRows, ParquetText, ParquetWriter, column_types
 from anycodec.io.rows import Rows, RowWriter
 from anycodec.io.values import blocks, fill_gaps, inflate
 from anycodec.types import FileInfo, Meta, Signal, SignalInfo
@@ -57,6 +58,36 @@ class TableFormat(Format[TableSource]):
                     writer.write(columns)
             else:
                 _write_reordered(list(stretches), info.meta["order"], writer)
+
+    def part(self, info: FileInfo, lengths: Mapping[int, int]) -> FileInfo:
+        """Series that were interleaved follow each other in a part of their table."""
+        return replace(info, n_signals=len(lengths), meta={**info.meta, "order": None})
+
+    def cut(self, signal: Signal, start: int, stop: int, info: FileInfo) -> Signal:
+        found = super().cut(signal, start, stop, info)
+        attachments: dict[str, bytes] = {}
+        for channel in range(len(info.meta["channels"])):
+            attachments |= pack_kinds(channel, unpack_kinds(signal, channel)[start:stop])
+        types = column_types(info.meta["rows"]) if info.meta["kind"] == "parquet" else None
+        for name in signal.attachments:
+            if name.startswith("column."):
+                kind = pa.string() if types is None else types[int(name.removeprefix("column."))]
+                column = unpack_column(signal.attachments[name], kind, signal.length)
+                attachments[name] = pack_column(column[start:stop])
+        return replace(found, attachments=attachments)
+
+    def native_type(self, info: SignalInfo) -> np.dtype[Any]:
+        return np.dtype(np.float64)
+
+    def text(self, info: FileInfo, segments: Iterable[Signal]) -> Iterator[str]:
+        """A CSV file as it is; Parquet as CSV, all columns."""
+        kind = ParquetText if info.meta["kind"] == "parquet" else CsvText
+        with kind(info.meta["rows"]) as writer:
+            for segment in segments:
+                for columns in _native_rows(segment, info.meta, writer):
+                    writer.write(columns)
+                    yield writer.taken()
+        yield writer.taken()
 
     def restored_name(self, original: str, info: FileInfo) -> str:
         return original
@@ -141,7 +172,7 @@ class TableReader(Reader):
         attachments: dict[str, bytes] = {}
         for channel, position in enumerate(self._channels):
             values[:, channel], kinds = self._rows.numbers(position, columns[position])
-            attachments |= _pack_kinds(channel, kinds)
+            attachments |= pack_kinds(channel, kinds)
         for position, column in enumerate(columns):
             if position not in self._channels and position != self._series_column:
                 attachments[f"column.{position}"] = pack_column(column)
@@ -221,32 +252,10 @@ def _split_series(rows: Rows, column: int | None) -> tuple[list[_Series], str | 
     return series, base64.b64encode(zlib.compress(codes.tobytes(), 9)).decode()
 
 
-def _pack_kinds(channel: int, kinds: NDArray[np.int64]) -> dict[str, bytes]:
-    """Kinds of the missing values, where they are not all of the usual one (0)."""
-    found = kinds[kinds >= 0].astype(np.uint8)
-    if not found.any():
-        return {}
-    uniform = (found == found[0]).all()
-    return {
-        f"missing.{channel}": found[:1].tobytes() if uniform else b"*" + zlib.compress(found.tobytes(), 9)
-    }
-
-
-def _unpack_kinds(segment: Signal, channel: int) -> NDArray[np.int64]:
-    kinds = np.full(segment.length, -1, np.int64)
-    if segment.mask is None:
-        return kinds
-    missing = ~segment.mask[:, channel]
-    packed = segment.attachments.get(f"missing.{channel}", b"\0")
-    found = np.frombuffer(inflate(packed[1:], segment.length) if len(packed) > 1 else packed, np.uint8)
-    kinds[missing] = found
-    return kinds
-
-
 def _native_rows(segment: Signal, meta: Meta, writer: RowWriter) -> Iterator[list[pa.Array]]:
     """All columns of a segment in their places, as many rows at a time as the writer takes."""
     channels = set(meta["channels"])
-    kinds = [_unpack_kinds(segment, channel) for channel in range(len(channels))]
+    kinds = [unpack_kinds(segment, channel) for channel in range(len(channels))]
     through: dict[int, pa.Array] = {}
     for position in range(meta["n_columns"]):
         if position == meta["series"]:

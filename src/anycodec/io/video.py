@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -67,13 +67,22 @@ class VideoFormat(Format[VideoSource]):
             library.open(str(temporary), "w", format=writer.container) as out,
         ):
             stream = _new_stream(out, writer, info.meta)
+            first: int | None = None
             for segment in segments:
                 times, base = _times(segment, info.meta)
+                first = times[0] if first is None and times else first
                 for time, picture in zip(times, cast(segment.values, np.dtype(np.uint8)), strict=True):
                     frame = library.VideoFrame.from_ndarray(picture, format="rgb24")
-                    frame.pts, frame.time_base = time, base
+                    frame.pts, frame.time_base = time - (first or 0), base
                     out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
+
+    def cut(self, signal: Signal, start: int, stop: int, info: FileInfo) -> Signal:
+        found = super().cut(signal, start, stop, info)
+        if TIMES not in signal.attachments:
+            return found
+        times = np.frombuffer(inflate(signal.attachments[TIMES], 8 * signal.length), np.int64)[start:stop]
+        return replace(found, attachments={**signal.attachments, TIMES: zlib.compress(times.tobytes())})
 
     def restored_name(self, original: str, info: FileInfo) -> str:
         return str(PurePath(original).with_suffix(_WRITERS[info.meta["writer"]].suffix))

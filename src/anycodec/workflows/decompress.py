@@ -9,6 +9,8 @@ from typing import Any
 
 from anycodec.bitstream.container import AczReader, Header, SegmentData
 from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.parts import Selection
+from anycodec.bitstream.reader import read_header
 from anycodec.bitstream.restoration import Mismatch
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import VideoSource
@@ -19,18 +21,37 @@ from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Skipped
 from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
+from anycodec.workflows.parts import NothingChosen, Wanted, cut, described, losses
 from anycodec.workflows.pipeline import Coded, Pipeline, Streams
 from anycodec.workflows.progress import track
 from anycodec.workflows.within_bound import restored_values
 
+EVERYTHING = Wanted()
+Segments = Iterable[tuple[SignalInfo, SegmentData]]
+_SHOWN = 50
+"""Lines about what is lost."""
 
-def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> int:
-    """Restore each file, those of a folder with its sub-folders.
+
+def run(
+    files: list[Path],
+    out: Path | None,
+    run: Path | None,
+    device: str,
+    wanted: Wanted = EVERYTHING,
+) -> int:
+    """Restore each file, or the parts of it that are wanted, those of a folder with its sub-folders.
 
     Files of several that can't be restored are named and left out.
 
+    Args:
+        files: or folders of them.
+        out: folder to write into; None = beside each file.
+        run: of the codec; None = where each file says.
+        device: auto, cpu or cuda.
+        wanted: parts.
+
     Returns:
-        0, or 2 where a file was left out.
+        0, or 2 where a file, or a part that was wanted, was left out.
 
     Raises:
         FormatError: the only file is damaged or of another codec.
@@ -39,15 +60,20 @@ def run(files: list[Path], out: Path | None, run: Path | None, device: str) -> i
         ResourceError: the disk is full.
     """
     loaded: dict[Path, Pipeline] = {}
-    return run_with(files, out, lambda path: _pipeline(path, run, device, loaded))
+    return run_with(files, out, lambda path: pipeline_of(path, run, device, loaded), wanted)
 
 
-def run_with(files: list[Path], out: Path | None, pipeline_of: Callable[[Path], Pipeline]) -> int:
+def run_with(
+    files: list[Path],
+    out: Path | None,
+    pipeline_of: Callable[[Path], Pipeline],
+    wanted: Wanted = EVERYTHING,
+) -> int:
     """Decompress, each file with the loaded run that `pipeline_of` gives; see `run`."""
     found = dict(pair for given in files for pair in find(given))
     skipped: list[Skipped] = []
 
-    def left_out(path: Path, error: FormatError | RunError) -> None:
+    def left_out(path: Path, error: FormatError | RunError | NothingChosen) -> None:
         if len(found) == 1:
             raise error
         skipped.append(Skipped(str(path), error.what))
@@ -55,20 +81,26 @@ def run_with(files: list[Path], out: Path | None, pipeline_of: Callable[[Path], 
     plan: list[tuple[Path, Path]] = []
     for path, inside in found.items():
         try:
-            plan.append((path, target_of(path, None if out is None else out / inside)))
+            plan.append((path, target_of(path, None if out is None else out / inside, wanted)))
         except FormatError as error:
             left_out(path, error)
     check_targets(plan)
+    lost: list[str] = []
     for path, target in track(plan, len(plan), "decompressing"):
         try:
-            decompress_file(path, target, pipeline_of(path))
-        except (FormatError, RunError) as error:
+            missing = decompress_file(path, target, pipeline_of(path), wanted)
+        except (FormatError, RunError, NothingChosen) as error:
             left_out(path, error)
         else:
             console.print(f"{path} -> {target}", markup=False)
-    for item in skipped:
-        console.print(f"left out: {item.path}: {item.reason}", style="yellow", markup=False)
-    return 2 if skipped else 0
+            lost += [f"{path}: {line}" for line in missing]
+    lost += [f"not found: {name}" for name in wanted.not_found()]
+    lost += [f"left out: {item.path}: {item.reason}" for item in skipped]
+    for line in lost[:_SHOWN]:
+        console.print(line, style="yellow", markup=False)
+    if len(lost) > _SHOWN:
+        console.print(f"... and {len(lost) - _SHOWN:,} more", style="yellow")
+    return 2 if lost else 0
 
 
 def find(given: Path) -> Iterator[tuple[Path, Path]]:
@@ -87,46 +119,52 @@ def find(given: Path) -> Iterator[tuple[Path, Path]]:
         yield path, path.parent.relative_to(given)
 
 
-def target_of(path: Path, out: Path | None) -> Path:
-    """Where a file is restored: its native name in `out`, or beside it marked as restored.
+def target_of(path: Path, out: Path | None, wanted: Wanted = EVERYTHING) -> Path:
+    """Where a file is restored: its native name in `out`, or beside it marked as restored, a part as such.
 
     Raises:
         FormatError: not a readable `.acz` file.
     """
-    with AczReader(path) as reader:
+    with wanted.open(path) as reader:
         header = reader.header
+        partial = wanted.partial(reader)
         info = _lossless_video(header.file) if header.bound is not None else header.file
         name = Path(_format(header).restored_name(header.source_name, info)).name
-    if out is not None:
-        return out / name
+    if partial:
+        name = f"{Path(name).stem}.part{Path(name).suffix}"
+    if out is not None or partial:
+        return (out or path.parent) / name
     return path.parent / f"{Path(name).stem}.restored{Path(name).suffix}"
 
 
-def decompress_file(path: Path, target: Path, pipeline: Pipeline) -> None:
-    """Restore one file, streaming, atomically.
+def decompress_file(path: Path, target: Path, pipeline: Pipeline, wanted: Wanted = EVERYTHING) -> list[str]:
+    """Restore one file, or parts of it, streaming, atomically; returns what is lost of a damaged one.
 
     Raises:
         FormatError: damaged, or written by another codec.
+        NothingChosen: it holds nothing of what is wanted.
         ResourceError: the disk is full.
     """
-    with AczReader(path) as reader:
+    with wanted.open(path) as reader:
         reader.require_codec(pipeline.fingerprint)
-        info = replace(reader.header.file, path=str(target))
+        form, file = _format(reader.header), replace(reader.header.file, path=str(target))
+        selection = wanted.selection(reader, pipeline, form)
         target.parent.mkdir(parents=True, exist_ok=True)
+        info = described(file, selection, form)
         info = with_writer(info, pipeline) if reader.header.bound is None else _lossless_video(info)
-        _format(reader.header).write(target, info, restored(reader, pipeline))
+        form.write(target, info, cut(restored(reader, pipeline, selection), selection, file, form))
+        return losses(reader, selection)
 
 
-def restored(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
-    """Segments of an open file, decoded, in order."""
+def restored(reader: AczReader, pipeline: Pipeline, selection: Selection | None = None) -> Iterator[Signal]:
+    """Segments of an open file, all or those of a selection, decoded, in order."""
+    segments = reader.segments(pipeline.coder, selection)
     if reader.header.bound is not None:
-        return _within_bound(reader, pipeline)
-    return decoded(reader.segments(pipeline.coder), pipeline, reader.header.source_name)
+        return _within_bound(reader, segments, pipeline)
+    return decoded(segments, pipeline, reader.header.source_name)
 
 
-def decoded(
-    segments: Iterable[tuple[SignalInfo, SegmentData]], pipeline: Pipeline, name: str
-) -> Iterator[Signal]:
+def decoded(segments: Segments, pipeline: Pipeline, name: str) -> Iterator[Signal]:
     """The coded segments of one native file, decoded, in order; `name` says in an error which file.
 
     Raises:
@@ -140,9 +178,9 @@ def decoded(
         yield replace(signal, mask=segment.mask, attachments=segment.attachments)
 
 
-def _within_bound(reader: AczReader, pipeline: Pipeline) -> Iterator[Signal]:
+def _within_bound(reader: AczReader, segments: Segments, pipeline: Pipeline) -> Iterator[Signal]:
     """Segments of an open file whose values were promised to be within a bound."""
-    for info, segment in reader.segments(pipeline.coder):
+    for info, segment in segments:
         name = f"{reader.header.source_name}, signal {info.id!r} from {segment.start}"
         if len(segment.tokens):
             _check_windows(reader.header.source_name, pipeline, info, segment)
@@ -173,8 +211,26 @@ def _check_windows(name: str, pipeline: Pipeline, info: SignalInfo, segment: Seg
         )
 
 
-def _pipeline(path: Path, run: Path | None, device: str, loaded: dict[Path, Pipeline]) -> Pipeline:
+def pipeline_of(
+    path: Path,
+    run: Path | None,
+    device: str,
+    loaded: dict[Path, Pipeline] | None = None,
+) -> Pipeline:
+    """The run of a file.
+
+    Args:
+        path: the file.
+        run: where it is; None = where the file says.
+        device: auto, cpu or cuda.
+        loaded: runs that are loaded already, by their folders.
+
+    Raises:
+        FormatError: not a readable `.acz` file.
+        RunError: it is not there.
+    """
     folder = run or _run_of(path)
+    loaded = {} if loaded is None else loaded
     if folder not in loaded:
         loaded[folder] = Pipeline.open(folder, device)
     return loaded[folder]
@@ -182,8 +238,7 @@ def _pipeline(path: Path, run: Path | None, device: str, loaded: dict[Path, Pipe
 
 def _run_of(path: Path) -> Path:
     """The run that wrote a file."""
-    with AczReader(path) as reader:
-        return find_run(reader.header.codec, path)
+    return find_run(read_header(path).codec, path)
 
 
 def find_run(codec: Mapping[str, Any], path: Path) -> Path:
