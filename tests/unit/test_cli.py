@@ -60,6 +60,10 @@ CALLS = {
         ["a.acz", "--format", "npy"],
         {"path": Path("a.acz"), "run": None, "device": "auto", "wanted": Wanted(), "form": "npy"},
     ),
+    "append": (
+        ["a.acz", "b", "c"],
+        {"target": Path("a.acz"), "inputs": [Path("b"), Path("c")], "run": None, "device": "auto"},
+    ),
     "inspect": (["a.acz"], {"path": Path("a.acz")}),
     "split": (
         ["d", "--by", "time", "--ratios", ".7", ".2", ".1", "--guard", "3", "--type", "image"],

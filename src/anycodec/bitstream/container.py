@@ -5,6 +5,7 @@ Written and read as a stream with one segment in memory at a time. FORMAT.md is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -116,6 +117,34 @@ class AczWriter:
         self._totals.models += len(payload)
         self._models += 1
         return number
+
+    def copy(self, reader: AczReader, described: Callable[[SignalInfo], SignalInfo]) -> None:
+        """Take over what another file of the same codec holds, segments as they stand there.
+
+        Args:
+            reader: the other file.
+            described: gives the signals of this file for those of the other.
+
+        Raises:
+            ValueError: it is of another version, or this file holds something already.
+            FormatError: it is damaged.
+        """
+        if reader.version != self._version or self._totals.signals or self._models:
+            raise ValueError("only files of the same version can be copied, into new ones")
+        for section, info, segment in reader.sections():
+            number = max(0, self._totals.signals - 1)
+            if section.type == Kind.SIGNAL and info is not None:
+                self._begin(described(info))
+            elif section.type == Kind.MODEL:
+                self._write(Entry(Kind.MODEL, self._file.tell(), number), section.payload)
+                self._totals.models += len(section.payload)
+                self._models += 1
+            elif segment is not None and info is not None:
+                entry = Entry(Kind.SEGMENT, self._file.tell(), number, segment.start, segment.length)
+                self._write(entry, section.payload)
+                self._totals.add_segment(info, segment.length, segment.shapes, segment.sizes)
+                if segment.restoration:
+                    self._totals.add_path(path_of(segment.restoration))
 
     def _begin(self, info: SignalInfo) -> None:
         number = self._totals.signals

@@ -152,6 +152,12 @@ class AczReader:
 
     def records(self) -> Iterator[tuple[SignalInfo, PackedSegment]]:
         """All segments in order with their tokens still coded: needs no codec."""
+        for _, info, segment in self.sections():
+            if segment is not None and info is not None:
+                yield info, segment
+
+    def sections(self) -> Iterator[tuple[Section, SignalInfo | None, PackedSegment | None]]:
+        """All sections between the header and the end, in order: their signal, and what a SEGMENT holds."""
         walk = Walk(len(self.header.codebook_sizes), self._last_index, self.version)
         self.models = walk.models
         walk.totals.header = self._first - PROLOGUE_SIZE - SECTION_OVERHEAD
@@ -161,8 +167,7 @@ class AczReader:
                 section = self._frame.read(offset)
                 segment = walk.step(section)
             offset = section.end
-            if segment is not None and walk.info is not None:
-                yield walk.info, segment
+            yield section, walk.info, segment
         with self._blame("in the END section", offset):
             if offset != self._frame.end_offset:
                 raise Damaged("the sections run past the END section")

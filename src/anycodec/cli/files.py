@@ -107,6 +107,19 @@ def cat(
 
 
 @app.command()
+def append(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="An .acz file.")],
+    files: Annotated[list[Path], typer.Argument(metavar="MORE", help="Native files or folders to add.")],
+    run: WrittenBy = None,
+    device: Device = "auto",
+) -> int | None:
+    """Add reads, or rows of a table, to an .acz file."""
+    from anycodec.workflows import append as workflow
+
+    return workflow.run(target=target, inputs=files, run=run, device=device)
+
+
+@app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Data file, .acz file or run.")],
 ) -> int | None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.config.data import SourceSpec
+from anycodec.errors import DataError
 from anycodec.io import text
 from anycodec.io.values import cast
 from anycodec.types import FileInfo, Signal, SignalInfo
@@ -102,6 +103,25 @@ class Format(ABC, Generic[Source]):
     def step(self, info: SignalInfo) -> float | None:
         """Width of such a step in the signal's unit; None where `values` are what the file stores."""
         return None
+
+    def join(self, file: FileInfo, more: FileInfo) -> FileInfo:
+        """Describe a file that holds what another does after its own.
+
+        Raises:
+            DataError: files of this kind, or these two, can't be one.
+        """
+        raise DataError(
+            f"{self.name} files hold what they hold, nothing can be added", where=more.path,
+            how="compress it into a file of its own",
+        )  # fmt: skip
+
+    def goes_on(self, file: FileInfo) -> bool:
+        """Whether files that are joined go on where the one signal of this file ends."""
+        return False
+
+    def placed(self, info: SignalInfo, file: FileInfo, more: FileInfo) -> SignalInfo:
+        """A signal of the file `more` as one of `file`, which `join` gave."""
+        return info
 
     def divisible(self, info: FileInfo) -> bool:
         """Whether a signal of the file may lack a stretch and still say what it said."""

@@ -145,7 +145,8 @@ class ParquetText(ParquetWriter):
 
     def write(self, columns: Sequence[pa.Array]) -> None:
         table = pa.Table.from_arrays(list(columns), schema=self._schema)
-        csv.write_csv(table, self._buffer, csv.WriteOptions(include_header=self._header, quoting_style="needed"))
+        options = csv.WriteOptions(include_header=self._header, quoting_style="needed")
+        csv.write_csv(table, self._buffer, options)
         self._header = False
 
     def taken(self) -> str:

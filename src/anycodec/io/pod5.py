@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,6 +82,17 @@ class Pod5Format(Format[Pod5Source]):
 
     def step(self, info: SignalInfo) -> float:
         return abs(_calibration(info)[1])
+
+    def join(self, file: FileInfo, more: FileInfo) -> FileInfo:
+        runs = list(file.meta["run_infos"])
+        runs += [run for run in more.meta["run_infos"] if run not in runs]
+        return replace(file, n_signals=file.n_signals + more.n_signals, meta={**file.meta, "run_infos": runs})
+
+    def placed(self, info: SignalInfo, file: FileInfo, more: FileInfo) -> SignalInfo:
+        run = more.meta["run_infos"][(USUAL | dict(info.meta))["run_info"]]
+        others = {name: value for name, value in info.meta.items() if name != "run_info"}
+        number = file.meta["run_infos"].index(run)
+        return replace(info, meta=others | ({"run_info": number} if number != USUAL["run_info"] else {}))
 
     def divisible(self, info: FileInfo) -> bool:
         return False  # a gap in a read would pass for current

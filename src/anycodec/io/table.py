@@ -59,6 +59,19 @@ class TableFormat(Format[TableSource]):
             else:
                 _write_reordered(list(stretches), info.meta["order"], writer)
 
+    def join(self, file: FileInfo, more: FileInfo) -> FileInfo:
+        if file.meta["order"] is not None or more.meta != file.meta:
+            raise DataError(
+                f"the rows of {more.path} can't follow those of {file.path}: other columns, or their numbers "
+                "and gaps are written in another way",
+                where=more.path,
+                how="compress it into a file of its own",
+            )
+        return file if self.goes_on(file) else replace(file, n_signals=file.n_signals + more.n_signals)
+
+    def goes_on(self, file: FileInfo) -> bool:
+        return file.meta["series"] is None
+
     def part(self, info: FileInfo, lengths: Mapping[int, int]) -> FileInfo:
         """Series that were interleaved follow each other in a part of their table."""
         return replace(info, n_signals=len(lengths), meta={**info.meta, "order": None})
