@@ -1,233 +1,28 @@
-"""FORMAT.md is enough to write a reader: here is one, from that text alone, beside ours."""
+"""FORMAT.md is enough to write a reader: `independent_reader`, from that text alone, beside ours."""
 
 import json
-import struct
-import zlib
-from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate, chain, repeat
+import subprocess
+import sys
 from pathlib import Path
 
 import acz_files as acz
+import independent_reader
 import numpy as np
 import pytest
+from independent_fields import Fields, crc32c, inflate
+from independent_reader import decode_in_context, decode_tokens, sections, segment, signal
+from safetensors.numpy import load_file
 
+from anycodec.bitstream import restoration
 from anycodec.bitstream.adaptation import bounded
-from anycodec.bitstream.container import AczReader
+from anycodec.bitstream.container import AczReader, AczWriter, Bound, SegmentData
 from anycodec.bitstream.context import ContextCoder, TokenContext
 from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.bitstream.grid import Grid
+from anycodec.types import Tokens
+from anycodec.workflows.statistics import token_coder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "acz"
-U64 = 2**64
-
-
-def crc32c(data: bytes) -> int:
-    """The bitwise definition: reflected polynomial 0x1EDC6F41, all ones before and after."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ 0x82F63B78 * (value & 1)
-    return value ^ 0xFFFFFFFF
-
-
-class Fields:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, count: int) -> bytes:
-        self.at += count
-        assert self.at <= len(self.data)
-        return self.data[self.at - count : self.at]
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def uint(self) -> int:
-        value = shift = 0
-        while (byte := self.byte()) >= 128:
-            value += (byte - 128) << shift
-            shift += 7
-        return value + (byte << shift)
-
-    def blob(self) -> bytes:
-        return self.take(self.uint())
-
-    def rest(self) -> bytes:
-        return self.take(len(self.data) - self.at)
-
-    def packed(self, size: int) -> bytes:
-        method, data = self.byte(), self.blob()
-        plain = zlib.decompress(data, -15) if method else data
-        assert len(plain) == size
-        return plain
-
-
-def inflate(data: bytes, size: int, dictionary: bytes = b"") -> bytes:
-    unpacker = zlib.decompressobj(-15, zdict=dictionary)
-    plain = unpacker.decompress(data)
-    assert unpacker.eof
-    assert len(plain) == size
-    return plain
-
-
-def sections(data: bytes) -> list[tuple[int, int, bytes]]:
-    """(type, offset, payload) of all sections, with all checks of the frame."""
-    assert data[:12] == bytes.fromhex("8941435a0d0a1a0a 0100 0000")
-    assert struct.unpack("<I", data[12:16])[0] == crc32c(data[:12])
-    end, crc = struct.unpack("<QI", data[-20:-8])
-    assert data[-8:] == b"ACZ.END\n"
-    assert crc == crc32c(data[-20:-12] + data[-8:])
-    found, offset = [], 16
-    while offset < len(data) - 20:
-        kind, length = struct.unpack_from("<BI", data, offset)
-        body = data[offset : offset + 5 + length]
-        assert struct.unpack_from("<I", data, offset + 5 + length)[0] == crc32c(body)
-        found.append((kind, offset, body[5:]))
-        offset += 9 + length
-    assert found[-1][:2] == (5, end)
-    return found
-
-
-def signal(payload: bytes, first: bytes) -> tuple[dict, bytes]:
-    fields = Fields(payload)
-    fields.uint()
-    uuid = fields.take(16).hex() if fields.byte() else None
-    text = inflate(*reversed((fields.uint(), fields.rest())), first)
-    document = json.loads(text)
-    if uuid:
-        document["id"] = "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
-    return document, text
-
-
-def segment(payload: bytes, sizes: list[int], priors: list[list[int]]) -> dict:
-    fields = Fields(payload)
-    found = {"signal": fields.uint(), "start": fields.uint(), "length": fields.uint()}
-    windows, grids = fields.uint(), []
-    for size, prior in zip(sizes, priors, strict=True):
-        shape = [windows, *(fields.uint() for _ in range(fields.byte()))]
-        grids.append((shape, decode_tokens(fields.blob(), int(np.prod(shape)), size, prior)))
-    found["tokens"] = grids
-    rows = [0, 1, windows][kind] if (kind := fields.byte()) else 0
-    if kind:
-        count = 2 * rows * fields.uint()
-        planes = fields.packed(4 * count)
-        numbers = struct.unpack(
-            f"<{count}f", bytes(planes[j * count + i] for i in range(count) for j in range(4))
-        )
-        found["shift"], found["scale"] = numbers[: count // 2], numbers[count // 2 :]
-    if fields.byte():
-        packed = fields.packed(-(-found["length"] // 8))
-        found["mask"] = [packed[i // 8] >> 7 - i % 8 & 1 for i in range(found["length"])]
-    found["attachments"] = {}
-    for _ in range(fields.uint()):
-        name = fields.blob().decode()
-        found["attachments"][name] = fields.packed(fields.uint())
-    assert fields.at == len(payload)
-    return found
-
-
-class RangeDecoder:
-    """The range coder of FORMAT.md, in Python's integers."""
-
-    def __init__(self, body: bytes) -> None:
-        self.words = chain(struct.unpack(f"<{len(body) // 4}I", body), repeat(0))
-        self.lower, self.extent = 0, U64 - 1
-        self.point = next(self.words) << 32 | next(self.words)
-
-    def symbol(self, weights: list[int]) -> int:
-        cumulative = [0, *accumulate(weights)]
-        size = len(weights)
-        left = [value * (2**24 - size) // cumulative[-1] + i for i, value in enumerate(cumulative)]
-        scale = self.extent >> 24
-        symbol = bisect_right(left, (self.point - self.lower) % U64 // scale) - 1
-        self.lower = (self.lower + scale * left[symbol]) % U64
-        self.extent = scale * (left[symbol + 1] - left[symbol])
-        if self.extent < 2**32:
-            self.lower = self.lower << 32 & U64 - 1
-            self.extent <<= 32
-            self.point = self.point << 32 & U64 - 1 | next(self.words)
-        return symbol
-
-    def finish(self) -> None:
-        assert (self.point - self.lower) % U64 < 2**33 - 1
-
-
-def block_lengths(n: int, size: int) -> Iterator[int]:
-    longest, done = max(4096, size // 4), 0
-    while done < n:
-        length = min(longest, max(longest // 16, done), n - done)
-        yield length
-        done += length
-
-
-def halved(counts: list[int]) -> list[int]:
-    while sum(counts) >= 2**28:
-        counts = [(count + 1) // 2 for count in counts]
-    return counts
-
-
-def decode_tokens(stream: bytes, n: int, size: int, counts: list[int]) -> list[int]:
-    mode, body = stream[0], stream[1:]
-    if mode == 0:
-        bits = (size - 1).bit_length()
-        number = int.from_bytes(body, "big") >> (8 * len(body) - n * bits)
-        return [number >> bits * (n - 1 - i) & 2**bits - 1 for i in range(n)]
-    counts = halved(counts if any(counts) else [1] * size)
-    weights = [count * (size * 2 ** (mode - 1) * 32) // sum(counts) + 1 for count in counts]
-    decoder = RangeDecoder(body)
-    tokens: list[int] = []
-    for length in block_lengths(n, size):
-        block = [decoder.symbol(weights) for _ in range(length)]
-        for token in block:
-            weights[token] += 32
-        tokens += block
-    if n:
-        decoder.finish()
-    return tokens
-
-
-def decode_in_context(
-    stream: bytes, n: int, counts: list[int], groups: list[int], pairs: list[list[int]],
-    *, coarser: list[int] | None,
-) -> list[int]:  # fmt: skip
-    """Mode 64; `coarser`: the context of each token where it comes from the level before."""
-    assert stream[0] == 64
-    width = len(pairs[0])
-    flat = halved([count for row in pairs for count in row])
-    counts = halved(counts if any(counts) else [1] * len(groups))
-    overall = [
-        sum(count for count, group in zip(counts, groups, strict=True) if group == j) for j in range(width)
-    ]
-    pair = [
-        [32 * flat[h * width + j] + 32 * 64 * overall[j] // sum(counts) + 1 for j in range(width)]
-        for h in range(len(pairs))
-    ]
-    member = [32 * count + 1 for count in counts]
-    codes = [[i for i, group in enumerate(groups) if group == j] for j in range(width)]
-    decoder = RangeDecoder(stream[1:])
-    tokens: list[int] = []
-    for length in block_lengths(n, len(groups)):
-        found = [-1] * length
-        if coarser is None:
-            contexts = []
-            for i in range(length):
-                contexts.append(found[i - 1] if i else groups[tokens[-1]] if tokens else 0)
-                found[i] = decoder.symbol(pair[contexts[i]])
-        else:
-            contexts = coarser[len(tokens) : len(tokens) + length]
-            for i in sorted(range(length), key=lambda i: contexts[i]):
-                found[i] = decoder.symbol(pair[contexts[i]])
-        block = [-1] * length
-        for i in sorted(range(length), key=lambda i: found[i]):
-            own = codes[found[i]]
-            block[i] = own[decoder.symbol([member[code] for code in own]) if len(own) > 1 else 0]
-        for context, group, token in zip(contexts, found, block, strict=True):
-            pair[context][group] += 32
-            member[token] += 32
-        tokens += block
-    decoder.finish()
-    return tokens
 
 
 def test_crc_of_the_specification():
@@ -249,7 +44,7 @@ def test_golden_file_by_the_specification():
             first = first or text
         if kind == 3:
             check_segment(
-                info, segment(payload, header["codebook_sizes"], expected["priors"]), next(remaining)
+                info, segment(payload, header["codebook_sizes"], expected["priors"], info), next(remaining)
             )
     assert next(remaining, None) is None
 
@@ -365,3 +160,77 @@ def test_streams_in_context_by_the_specification(across, largest):
 def test_sections_of_a_file_with_everything(tmp_path):
     found = sections(acz.write_small(tmp_path / "a.acz", sizes=(64, 8)).read_bytes())
     assert [kind for kind, _, _ in found] == [1, 2, 3, 3, 2, 3, 3, 4, 5]
+
+
+# --- whole files, by a reader that knows nothing of ours ----------------------------------------
+
+
+def test_the_independent_reader_is_independent():
+    """Nothing of anycodec comes with it."""
+    code = (
+        "import sys, independent_reader; print([name for name in sys.modules if name.startswith('anycodec')])"
+    )
+    folder = Path(independent_reader.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["table", "image", "pod5"])
+def test_tokens_of_version_1_files(kind):
+    """Files that anycodec 0.1.0 wrote, with the token counts of their runs."""
+    folder = Path(__file__).parents[1] / "golden" / "acz_v1" / kind
+    (path,) = folder.glob("*.acz")
+    statistics = load_file(folder / "run" / "statistics.safetensors")
+    counts = [statistics["token_counts.0"].tolist()]
+    tables = statistics["token_groups.0"].tolist(), statistics["token_pairs.0"].tolist()
+    theirs = independent_reader.read(path, counts, tables)
+    with AczReader(path) as reader:
+        ours = list(reader.segments(token_coder(statistics, 1)))
+    assert len(theirs.segments) == len(ours) > 0
+    for (info, found), (our_info, our_segment) in zip(theirs.segments, ours, strict=True):
+        assert (info["id"], found["start"], found["length"]) == (
+            our_info.id, our_segment.start, our_segment.length,
+        )  # fmt: skip
+        assert found["tokens"][0][1] == our_segment.tokens.grids[0].ravel().tolist()
+
+
+@pytest.mark.parametrize("kind", ["whole", "decimal", "float", "raw"])
+def test_values_of_version_2_files(tmp_path, kind):
+    """Without loss, by the line's prediction or as they are, in several segments and signals."""
+    rng = np.random.default_rng(0)
+    walk = rng.integers(-3, 4, (230, 2)).cumsum(axis=0)
+    values, most = {
+        "whole": (walk.astype(np.int16), 0.0),
+        "decimal": (walk / 100, 0.0),
+        "float": ((walk + rng.normal(size=walk.shape)).astype(np.float32), 0.01),
+        "raw": (rng.normal(size=walk.shape) * 10.0 ** rng.integers(-200, 200, walk.shape), 0.0),
+    }[kind]
+    path = tmp_path / "a.acz"
+    with AczWriter(path, acz.make_header(bound=Bound(max_error=most)), acz.make_coder()) as writer:
+        for number in range(2):
+            info = acz.make_info(number, shape=(230, 2), dtype=values.dtype.name)
+            for start in (0, 120):
+                stretch = values[start : start + 120]
+                writer.add(info, segment_of(stretch, start, most, raw=kind == "raw"))
+    found = independent_reader.read(path)
+    assert found.header["bound"] == {"max_error": most, "unit": "native"}
+    assert [(info["id"], one["start"]) for info, one in found.segments] == [
+        (acz.make_info(number).id, start) for number in range(2) for start in (0, 120)
+    ]
+    restored = np.concatenate([one["values"] for _, one in found.segments[:2]])
+    if most == 0:
+        np.testing.assert_array_equal(restored, values)
+    else:
+        assert np.abs(restored.astype(float) - values).max() <= most
+
+
+def segment_of(values: np.ndarray, start: int, most: float, *, raw: bool) -> SegmentData:
+    if raw:
+        data = restoration.pack_raw(values)
+    else:
+        grid = Grid.fit(values, [most] * 2, 1.0)
+        data = restoration.pack_plain(grid.numbers(values), grid, "TC")
+    none = Tokens((np.zeros(0, np.int64),), (64,))
+    return SegmentData(start=start, length=len(values), tokens=none, restoration=data)
