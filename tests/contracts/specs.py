@@ -51,6 +51,7 @@ SMALL_CODECS = {
         "norm_groups": 4,
     },
     "totem": {"hidden_channels": 12, "res_channels": 8, "latent_channels": 6},
+    "trellis": {"channels": 8, "blocks": 1, "kernel": 3},
     "vqgan": {
         "base_channels": 8,
         "channel_multipliers": (1, 2),
@@ -127,10 +128,10 @@ def quantizer_variants(**settings):
 
 
 def quantizers_of(codec_class):
-    """The kinds of quantizers that a codec takes."""
+    """The kinds of quantizers that a codec takes: some of those for all, or one that is its own."""
     annotation = codec_class.model_fields["quantizer"].annotation
     allowed = get_args(annotation) or (annotation,)
-    return [kind for kind in QUANTIZERS if kind in allowed]
+    return [kind for kind in QUANTIZERS if kind in allowed] or list(allowed)
 
 
 def codec_spec(spec_class, quantizer_class=None, **settings):

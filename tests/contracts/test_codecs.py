@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
+from anycodec.errors import ConfigError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Autoencoder
 from anycodec.torch.layers.hierarchy2d import ReZeroBlock
@@ -51,6 +52,7 @@ def test_every_codec_is_tested():
 @settings(max_examples=12)
 def test_output_is_as_long_as_input(kind, tokens, batch, channels):
     spec = codec_spec(kind)
+    channels = 1 if kind.one_channel else channels
     codec = make_codec(spec, channels).eval()
     x = windows(spec, tokens, channels, batch)
     with torch.no_grad():
@@ -138,13 +140,19 @@ def test_state_survives_safetensors(kind, quantizer):
 
 @every_codec
 def test_windows_of_a_batch_do_not_mix(kind):
-    spec = codec_spec(kind)
-    codec = make_codec(spec, 2).eval()
-    x = windows(spec, 4, channels=2, batch=3)
+    spec, channels = codec_spec(kind), 1 if kind.one_channel else 2
+    codec = make_codec(spec, channels).eval()
+    x = windows(spec, 4, channels=channels, batch=3)
     with torch.no_grad():
         together = codec(x).reconstruction
         alone = torch.cat([codec(x[i : i + 1]).reconstruction for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CODECS if kind.one_channel], ids=type_of)
+def test_a_codec_of_one_channel_says_so(kind):
+    with pytest.raises(ConfigError, match=r"(?s)one channel, these have 2.*data\.channels=independent"):
+        make_codec(codec_spec(kind), 2)
 
 
 @every_codec
@@ -202,9 +210,9 @@ def test_a_patch_path_starts_as_quantisation_of_raw_patches(kind):
 @every_codec
 def test_nothing_but_a_linear_map_follows_the_last_layer(kind):
     """Equal steps of its weight move the reconstruction by equal amounts."""
-    spec = codec_spec(kind)
-    codec = make_codec(spec, 2).eval()
-    x, last = windows(spec, 3, channels=2), codec.last_layer()
+    spec, channels = codec_spec(kind), 1 if kind.one_channel else 2
+    codec = make_codec(spec, channels).eval()
+    x, last = windows(spec, 3, channels=channels), codec.last_layer()
     assert any(last is parameter for parameter in codec.parameters())
     outputs, change = [], torch.randn_like(last)
     with torch.no_grad():

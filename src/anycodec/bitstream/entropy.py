@@ -6,13 +6,14 @@ Everything that decides a probability is integer arithmetic, so that all machine
     left_i = floor(F_i * (2^24 - K) / F_K) + i       F_i = f_0 + .. + f_{i-1}, the quantised model
     f_i  += 32 * (times symbol i occurred)           after each block
 
-Where the run knows which tokens go together, their context is tried as well (`context.py`). Every
-stream starts afresh. FORMAT.md says the same in full.
+Where the run knows which tokens go together, their context is tried as well (`context.py`); samples on a
+trellis are foretold (`trellis.py`). Every stream starts afresh. FORMAT.md says the same in full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import constriction
 import numpy as np
@@ -24,8 +25,14 @@ from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.limits import LARGEST_CODEBOOK, MOST_LEVELS, MOST_TOKENS
 from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 
+if TYPE_CHECKING:
+    from anycodec.bitstream.trellis import TrellisCoder
+
 NAME = "adaptive-range-1"
 """Name of this coder in a file's header."""
+TRELLIS_NAME = "trellis-range-1"
+"""The same where streams of mode 66 may occur."""
+NAMES = (NAME, TRELLIS_NAME)
 LARGEST_MODELLED = 2**18
 """Codebooks above this are bit-packed: a model would cost more than it saves."""
 STRENGTHS = (0, 3, 6)
@@ -36,7 +43,8 @@ STRONGEST = 12
 _RAW = 0
 _ADAPTIVE = 1
 _CONTEXT = 64
-"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive, 64 with context."""
+_TRELLIS = 66
+"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive, 64 with context, 66 foretold on a trellis."""
 _CHUNK = 2**16
 
 
@@ -46,10 +54,14 @@ class AdaptiveCoder:
     Args:
         priors: how often each code occurred in training, [K] integers a level.
         contexts: what training knows of tokens in context, by level.
+        trellises: states of the trellis that the tokens of a window follow, by level.
     """
 
     def __init__(
-        self, priors: Sequence[NDArray[np.int64]], contexts: Mapping[int, TokenContext] | None = None
+        self,
+        priors: Sequence[NDArray[np.int64]],
+        contexts: Mapping[int, TokenContext] | None = None,
+        trellises: Mapping[int, int] | None = None,
     ) -> None:
         if not 1 <= len(priors) <= MOST_LEVELS:
             raise ValueError(f"{len(priors)} levels, 1 to {MOST_LEVELS} can be coded")
@@ -57,19 +69,31 @@ class AdaptiveCoder:
         self._contexts = {
             level: ContextCoder(context, self._priors[level]) for level, context in (contexts or {}).items()
         }
+        self._trellises = {
+            level: _trellis_coder(states, len(self._priors[level]))
+            for level, states in (trellises or {}).items()
+        }
+
+    @property
+    def name(self) -> str:
+        """Name for a file's header."""
+        return TRELLIS_NAME if self._trellises else NAME
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each level."""
         return tuple(len(prior) for prior in self._priors)
 
-    def encode(self, symbols: Symbols, level: int, coarser: Symbols | None = None) -> bytes:
+    def encode(
+        self, symbols: Symbols, level: int, coarser: Symbols | None = None, window: int | None = None
+    ) -> bytes:
         """Code symbols [n], as short as the modes allow.
 
         Args:
             symbols: tokens of a level in order.
             level: number of the level.
             coarser: tokens [n] of the level before at the same places, where its grid is the same.
+            window: tokens of a window; None = all.
 
         Raises:
             ValueError: a symbol outside the level's codebook, or too many symbols.
@@ -87,13 +111,18 @@ class AdaptiveCoder:
                 bytes([_ADAPTIVE + strength]) + self._encode(symbols, level, strength)
                 for strength in STRENGTHS
             ]
+        if level in self._trellises:
+            foretold = self._trellises[level].encode(symbols, window or max(1, len(symbols)))
+            streams += [] if foretold is None else [bytes([_TRELLIS]) + foretold]
         context = self._contexts.get(level)
         if context is not None and (coarser is not None or not context.needs_coarser):
             streams.append(bytes([_CONTEXT]) + context.encode(symbols, coarser))
         return min(streams, key=len)
 
-    def decode(self, data: bytes, n: int, level: int, coarser: Symbols | None = None) -> Symbols:
-        """The `n` symbols of a stream.
+    def decode(
+        self, data: bytes, n: int, level: int, coarser: Symbols | None = None, window: int | None = None
+    ) -> Symbols:
+        """The `n` symbols of a stream; see `encode`.
 
         Raises:
             Damaged: not such a stream.
@@ -106,6 +135,8 @@ class AdaptiveCoder:
             return _unpack_bits(body, n, size)
         if mode == _CONTEXT and level in self._contexts:
             return self._contexts[level].decode(body, n, coarser)
+        if mode == _TRELLIS and level in self._trellises:
+            return self._trellises[level].decode(body, n, window or max(1, n))
         if size > LARGEST_MODELLED or mode > _ADAPTIVE + STRONGEST:
             raise Damaged(f"unknown mode {mode} of a token stream")
         return self._decode(body, n, level, mode - _ADAPTIVE)
@@ -143,6 +174,13 @@ class _Model:
 
     def update(self, symbols: Symbols) -> None:
         self.weights += INCREMENT * np.bincount(symbols, minlength=self.size)
+
+
+def _trellis_coder(states: int, size: int) -> TrellisCoder:
+    """Imported here, since what compiles it takes a while to load and few runs need it."""
+    from anycodec.bitstream.trellis import TrellisCoder
+
+    return TrellisCoder(states, size)
 
 
 def _checked(prior: NDArray[np.int64]) -> NDArray[np.int64]:

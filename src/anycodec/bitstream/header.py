@@ -95,7 +95,7 @@ def unpack_header(payload: bytes) -> Header:
     if not 1 <= len(sizes) <= MOST_LEVELS or not all(2 <= size <= LARGEST_CODEBOOK for size in sizes):
         raise Damaged(f"codebook sizes {list(sizes[:8])} are out of bounds")
     coder = jsons.get(document, "coder", str)
-    if coder != entropy.NAME:
+    if coder not in entropy.NAMES:
         raise Damaged(f"unknown entropy coder {coder!r}; a newer anycodec may read it")
     return Header(
         program=jsons.get(document, "program", str),

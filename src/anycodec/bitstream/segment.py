@@ -73,7 +73,8 @@ class PackedSegment:
         """
         grids: list[NDArray[np.int64]] = []
         for level, (stream, shape) in enumerate(zip(self.streams, self.shapes, strict=True)):
-            symbols = coder.decode(stream, math.prod(shape), level, _coarser(grids, shape))
+            window = math.prod(shape[1:])
+            symbols = coder.decode(stream, math.prod(shape), level, _coarser(grids, shape), window)
             grids.append(symbols.reshape(shape))
         return SegmentData(
             start=self.start,
@@ -112,7 +113,8 @@ def pack_segment(
         fields.uint(value)
     marks = [len(fields.data)]
     for level, grid in enumerate(tokens.grids):
-        stream = coder.encode(grid.ravel(), level, _coarser(tokens.grids[:level], grid.shape))
+        coarser, window = _coarser(tokens.grids[:level], grid.shape), math.prod(grid.shape[1:])
+        stream = coder.encode(grid.ravel(), level, coarser, window)
         _write_grid(fields, grid, stream)
     marks.append(len(fields.data))
     _write_affine(fields, segment.affine, len(tokens))

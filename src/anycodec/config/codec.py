@@ -11,11 +11,19 @@ from anycodec.config.codecs.dvae import DvaeSpec
 from anycodec.config.codecs.klvae import KlVaeSpec
 from anycodec.config.codecs.simvqgan import SimVqganSpec
 from anycodec.config.codecs.totem import TotemSpec
+from anycodec.config.codecs.trellis import TrellisCodecSpec
 from anycodec.config.codecs.vqgan import VqganSpec
 from anycodec.config.codecs.vqvae2 import Vqvae2Spec
 
 CodecSpec = Annotated[
-    Causal3dSpec | DvaeSpec | KlVaeSpec | SimVqganSpec | TotemSpec | VqganSpec | Vqvae2Spec,
+    Causal3dSpec
+    | DvaeSpec
+    | KlVaeSpec
+    | SimVqganSpec
+    | TotemSpec
+    | TrellisCodecSpec
+    | VqganSpec
+    | Vqvae2Spec,
     Field(discriminator="type"),
 ]
 
@@ -26,6 +34,7 @@ __all__ = [
     "KlVaeSpec",
     "SimVqganSpec",
     "TotemSpec",
+    "TrellisCodecSpec",
     "VqganSpec",
     "Vqvae2Spec",
 ]

@@ -122,6 +122,7 @@ def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) 
         source=pipeline.spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
         codec=codec_entry(pipeline.run.path, pipeline.spec, pipeline.fingerprint),
         codebook_sizes=pipeline.codec.codebook_sizes,
+        coder=pipeline.coder.name,
         bound=bound,
     )
 

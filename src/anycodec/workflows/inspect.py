@@ -212,6 +212,8 @@ def _statistics_rows(folder: RunDirectory, spec: RunSpec) -> Rows:
         elif name.startswith(("token_pairs.", "token_pairs_coarser.")):
             given = "the token before" if name.startswith("token_pairs.") else "the coarser level's token"
             yield f"context {name.rpartition('.')[2]}", f"{array.shape[1]} groups of codes, given {given}"
+        elif name.startswith("token_trellis."):
+            yield f"order {name.rpartition('.')[2]}", f"numbers on a trellis of {int(array[0])} states"
         elif not name.startswith("token_groups."):
             shown = " ".join(f"{value:.6g}" for value in array.ravel()[:8])
             yield name, shown + (" ..." if array.size > 8 else "")

@@ -2,7 +2,8 @@
 
 In `statistics.safetensors`, for each level: `token_counts.L` [K]; and, where there are tokens enough,
 `token_groups.L` [K], the group of each code, with `token_pairs.L` [G G], how often a group followed
-another, or `token_pairs_coarser.L` [G' G], how often it occurred under a group of the level before.
+another, or `token_pairs_coarser.L` [G' G], how often it occurred under a group of the level before. Tokens
+that are samples on a trellis have `token_trellis.L` [1] instead: its states.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Grid = NDArray[np.int64]
 
 
 def token_statistics(
-    codec: CodecRuntime, windows: TrainingWindows, token_shape: tuple[int, ...]
+    codec: CodecRuntime, windows: TrainingWindows, token_shape: tuple[int, ...], states: int | None = None
 ) -> dict[str, NDArray[np.int64]]:
     """Arrays for `statistics.safetensors`; none where the codec has no tokens.
 
@@ -46,6 +47,7 @@ def token_statistics(
         codec: a trained codec.
         windows: the training split.
         token_shape: (C, *stride) of the smallest window.
+        states: of the trellis that the tokens of a window follow, if any.
     """
     if not codec.codebook_sizes:
         return {}
@@ -54,6 +56,8 @@ def token_statistics(
     for batch in tokens:
         counts.update(batch)
     arrays = {f"token_counts.{level}": table for level, table in enumerate(counts.counts)}
+    if states is not None:
+        return arrays | {"token_trellis.0": np.array([states])}
     found: dict[int, Grid] = {}
     for level, table in enumerate(counts.counts):
         n_groups = _affordable_groups(table)
@@ -92,7 +96,12 @@ def token_coder(statistics: Mapping[str, NDArray[np.generic]], levels: int) -> A
             contexts[level] = TokenContext(
                 groups=integers(f"token_groups.{level}"), pairs=integers(f"token_pairs.{level}")
             )
-    return AdaptiveCoder([integers(f"token_counts.{level}") for level in range(levels)], contexts)
+    trellises = {
+        level: int(integers(f"token_trellis.{level}")[0])
+        for level in range(levels)
+        if f"token_trellis.{level}" in statistics
+    }
+    return AdaptiveCoder([integers(f"token_counts.{level}") for level in range(levels)], contexts, trellises)
 
 
 def _encoded(codec: CodecRuntime, windows: TrainingWindows) -> Iterator[Tokens]:

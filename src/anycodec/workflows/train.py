@@ -134,7 +134,7 @@ def finish(run: RunDirectory, spec: RunSpec, data: PreparedData) -> None:
     """Store what compression needs beside the weights: normalizer and token statistics."""
     codec = get_engine(spec.engine).load(spec, data.in_channels, run.weights, spec.train.device)
     smallest = (data.in_channels, *spec.codec.stride)
-    tokens = token_statistics(codec, data.train, smallest)
+    tokens = token_statistics(codec, data.train, smallest, spec.codec.trellis_states)
     run.write_statistics({**data.normalizer.to_arrays(), **tokens})
     run.update_manifest(fingerprint=run.fingerprint(), codebook_sizes=list(codec.codebook_sizes))
 

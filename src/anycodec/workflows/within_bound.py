@@ -209,7 +209,10 @@ class BoundedEncoder:
         grids = segment.tokens.grids
         size = len(segment.restoration)
         if len(segment.tokens):
-            size += sum(len(coder.encode(grid.ravel(), level)) for level, grid in enumerate(grids))
+            size += sum(
+                len(coder.encode(grid.ravel(), level, window=grid[:1].size))
+                for level, grid in enumerate(grids)
+            )
         return size + (0 if segment.affine is None else 8 * segment.affine.shift.size)
 
 
