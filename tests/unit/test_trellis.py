@@ -19,6 +19,7 @@ from anycodec.bitstream.trellis import TrellisCoder
 from anycodec.config.quantizers.trellis import TrellisSpec
 from anycodec.torch.quantizers.trellis import Trellis, cheapest_paths, forecast
 from anycodec.trellis import STATES, transitions
+from unit import independent_trellis
 
 MARCELLIN_FISCHER = {4: 0.99, 8: 1.09, 16: 1.16, 32: 1.22}
 """dB less than uniform scalar quantisation of the same rate, for a uniform source at high rates."""
@@ -34,6 +35,16 @@ def random_walk_tokens(n: int, window: int, states: int, size: int, seed: int = 
         state = 0 if t % window == 0 else state
         tokens[t] = 2 * (int(level[t]) // 2) + (state & 1)
         state = following[state, tokens[t] >> 1 & 1]
+    return tokens
+
+
+def constant_tokens(n: int, window: int, states: int) -> np.ndarray:
+    """Tokens as near to one number as the trellis allows."""
+    tokens, state = np.full(n, 100), 0
+    for t in range(n):
+        state = 0 if t % window == 0 else state
+        tokens[t] |= state & 1
+        state = transitions(states)[state, tokens[t] >> 1 & 1]
     return tokens
 
 
@@ -202,4 +213,22 @@ def test_streams_are_the_same_on_every_machine():
         tokens[n] = 2 * i[n] + 60 + (state & 1)
         state = transitions(8)[state, tokens[n] >> 1 & 1]
     stream = TrellisCoder(8, 256).encode(tokens, 600)
-    assert hashlib.sha256(stream).hexdigest() == "b334ae44ba2330f3bf7c9ca5ca2ea0399ef1c8eaf881b9e64d7df25408e679ff"
+    assert (
+        hashlib.sha256(stream).hexdigest()
+        == "b334ae44ba2330f3bf7c9ca5ca2ea0399ef1c8eaf881b9e64d7df25408e679ff"
+    )
+
+
+@pytest.mark.parametrize("states", STATES)
+@pytest.mark.parametrize("kind", ["walk", "noise", "still"])
+def test_a_reader_written_from_the_specification_agrees(states, kind):
+    size, window, n = (256, 150, 500)
+    tokens = random_walk_tokens(n, window, states, size, seed=states)
+    if kind == "noise":
+        quantizer = Trellis(TrellisSpec(step=0.02, states=states, codebook_size=size)).eval()
+        z = torch.randn(2, 1, 250, generator=torch.Generator().manual_seed(states))
+        tokens, window = quantizer(z).tokens[0].numpy().ravel(), 250
+    if kind == "still":
+        tokens = constant_tokens(n, window, states)
+    stream = TrellisCoder(states, size).encode(tokens, window)
+    assert independent_trellis.read(stream, len(tokens), window, states, size) == tokens.tolist()
