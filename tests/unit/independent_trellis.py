@@ -1,4 +1,4 @@
-"""A second reader of token streams of mode 66, written from FORMAT.md alone: plain Python, nothing of anycodec."""
+"""A second reader of token streams of mode 66, written from FORMAT.md alone, in plain Python."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ RATIOS = [round(2**16 * 2 ** (i / 2)) for i in range(-3, 4)]
 
 def cut(x, most):
     return max(-most, min(most, x))
+
+
+def cut_place(t):
+    return max(-1536, min(1535, t))
 
 
 class Model:
@@ -44,10 +48,8 @@ class Model:
 
     def below(self, x):
         """s_j(x)."""
-        places = (
-            max(-1536, min(1535, (x - self.mu) * (2**35 // (self.scale * spread)) >> 20))
-            for spread in SPREADS
-        )
+        slopes = [2**35 // (self.scale * spread) for spread in SPREADS]
+        places = [cut_place((x - self.mu) * slope >> 20) for slope in slopes]
         return [round(65536 / (1 + math.exp(-(t + 0.5) / 128))) for t in places]
 
     def edge(self, i, z0, size):
