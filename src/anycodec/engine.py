@@ -21,6 +21,7 @@ from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.generator import GeneratorSpec
 from anycodec.config.process import ProcessSpec
 from anycodec.config.run import RunSpec
+from anycodec.config.train import LoopSpec
 from anycodec.errors import MissingExtra
 from anycodec.types import Tokens
 
@@ -446,6 +447,19 @@ class ExportedCodec:
 
 class Engine(Protocol):
     """A framework."""
+
+    def follow(self, spec: LoopSpec) -> bool:
+        """Take part in a training that another process leads, where a launcher or the configuration says so.
+
+        Args:
+            spec: the training loop.
+
+        Returns:
+            Whether there was one; False in the process that leads, and in one that trains alone.
+
+        Raises:
+            SystemExit: the training was stopped, or failed; the first process says why.
+        """
 
     def train(self, job: TrainingJob) -> TrainingResult:
         """Train to `spec.train.steps`, keeping the run directory resumable at any time."""

@@ -12,6 +12,7 @@ SCRIPTS = (
     "adversarial",
     "collapse",
     "configs",
+    "devices",
     "engines",
     "entropy",
     "generate",

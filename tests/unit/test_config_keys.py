@@ -123,12 +123,12 @@ def test_bash_splits_words_at_equal_signs(config):
 def test_completion_without_a_readable_file(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [")
     for config in (None, tmp_path / "gone.yaml", tmp_path / "broken.yaml"):
-        assert completions(config, "train.st") == ["train.steps="]
+        assert completions(config, "train.ste") == ["train.steps="]
         assert completions(config, "data.type=p") == ["data.type=pod5"]
 
 
 def test_completion_in_the_shell(config):
-    words = f"anycodec train {config} train.dev"
+    words = f"anycodec train {config} train.device="
     code = "import sys; sys.argv[0] = 'anycodec'; from anycodec.cli import main; main()"
     variables = {"_ANYCODEC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "3"}
     done = subprocess.run(

@@ -23,6 +23,7 @@ from anycodec.errors import ConfigError, DataError, RunError, UserError
 from anycodec.torch.training.batches import TrainBatches as TorchBatches
 from anycodec.training.figures import Pooled
 from anycodec.training.finite import require_finite
+from anycodec.training.sharing import check_shares
 from anycodec.training.snapshot import NetworkState, Snapshot, load_snapshot, save_snapshot
 from anycodec.training.standing import Progress
 from unit.test_training_parts import Counted
@@ -35,7 +36,7 @@ from flax import nnx  # noqa: E402
 from anycodec.jax import engine as jax_engine  # noqa: E402
 from anycodec.jax import runtime  # noqa: E402
 from anycodec.jax.codecs import make_codec  # noqa: E402
-from anycodec.jax.training.batches import TrainBatches, check_batch_size, validation_batches  # noqa: E402
+from anycodec.jax.training.batches import TrainBatches, validation_batches  # noqa: E402
 from anycodec.jax.training.networks import Average, Plan, new_network, random_arrays  # noqa: E402
 from anycodec.jax.training.update import averaged, update  # noqa: E402
 from anycodec.jax.weights import state_arrays  # noqa: E402
@@ -264,14 +265,11 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_batch_that_devices_cannot_share_is_refused() -> None:
-    class Six:
-        size = 6
-
-    check_batch_size(12, Six())  # type: ignore[arg-type]
+    check_shares(12, 6)
     with pytest.raises(ConfigError, match="use 6 or 12"):
-        check_batch_size(8, Six())  # type: ignore[arg-type]
+        check_shares(8, 6)
     with pytest.raises(ConfigError, match="use 6, or fewer devices"):
-        check_batch_size(4, Six())  # type: ignore[arg-type]
+        check_shares(4, 6)
 
 
 @pytest.mark.parametrize("chunk", [17, 2**20])

@@ -40,7 +40,9 @@ spec = RunSpec.model_validate({
 })
 run = RunDirectory(Path(sys.argv[1]))
 run.path.mkdir(exist_ok=True)
-create().train(TrainingJob(spec=spec, in_channels=1, run=run, train=Noise(), val=Noise(), quiet=True))
+engine = create()
+if not engine.follow(spec.train):
+    engine.train(TrainingJob(spec=spec, in_channels=1, run=run, train=Noise(), val=Noise(), quiet=True))
 """
 
 
@@ -50,7 +52,7 @@ def start(run: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
-    """Each reads its share of every batch; the first alone writes the run."""
+    """The second one does the first one's job: its share of every batch. The first alone writes the run."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"

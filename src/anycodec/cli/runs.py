@@ -26,12 +26,26 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="train.steps=N")] = None,
     val_every: Annotated[int | None, typer.Option(help="train.val_every=N")] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="train.devices=N: share each batch among N GPUs, or processes.")
+    ] = None,
+    strategy: Annotated[
+        Literal["ddp", "fsdp"] | None, typer.Option(help="train.strategy: what devices divide among them.")
+    ] = None,
+    num_nodes: Annotated[int | None, typer.Option(help="train.num_nodes=N: machines.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> int | None:
     """Train a codec or a generator."""
     from anycodec.workflows import training as workflow
 
-    short = {"train.init_from": init, "train.steps": steps, "train.val_every": val_every}
+    short = {
+        "train.init_from": init,
+        "train.steps": steps,
+        "train.val_every": val_every,
+        "train.devices": devices,
+        "train.strategy": strategy,
+        "train.num_nodes": num_nodes,
+    }
     settings = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     return workflow.run(config=config, overrides=settings, out=out, resume=resume, quiet=quiet)
 

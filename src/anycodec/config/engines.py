@@ -47,6 +47,16 @@ def engine_misfits(
             )
     if adversarial:
         yield from _discriminator_misfits(adversarial.discriminator)
+    if train.strategy == "fsdp":
+        yield Misfit(
+            "train.strategy", "the engine jax keeps the weights on every device", "use ddp, or engine=torch"
+        )
+    if train.num_nodes > 1:
+        yield Misfit(
+            "train.num_nodes",
+            "the engine jax learns of other machines from their environment",
+            "leave it out, and set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID on each",
+        )
     if train.precision == "fp16":
         yield Misfit("train.precision", "the engine jax has no fp16", "use bf16 or fp32, or engine=torch")
 

@@ -10,7 +10,7 @@ from anycodec.config.base import PositiveInt, Spec
 from anycodec.config.data import DataSpec, VideoSource
 from anycodec.config.evaluation import ClassicalSpec
 from anycodec.config.run import window_shape
-from anycodec.config.train import CosineSchedule, OptimizerSpec, ScheduleSpec
+from anycodec.config.train import CosineSchedule, LoopSpec, OptimizerSpec, ScheduleSpec
 from anycodec.errors import UserError
 
 
@@ -65,21 +65,16 @@ def _optimizer() -> OptimizerSpec:
     return OptimizerSpec(lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-2)
 
 
-class FeaturesTrainSpec(Spec):
+class FeaturesTrainSpec(LoopSpec):
     """The training loop of a feature network."""
 
     steps: int = Field(1000, ge=1, description="optimizer steps")
-    batch_size: int = Field(32, ge=2, description="windows a step")
+    batch_size: int = Field(32, ge=2, description="windows a step, over all devices")
     optimizer: OptimizerSpec = Field(default_factory=_optimizer, description="AdamW")
     schedule: ScheduleSpec = Field(
         default_factory=lambda: CosineSchedule(warmup=50), description="learning rate over steps"
     )
-    val_every: int = Field(200, ge=1, description="steps between validations")
     val_batches: int = Field(16, ge=1, description="batches a validation")
-    checkpoint_every: int = Field(200, ge=1, description="steps between resumable checkpoints")
-    log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null = all cores")
 
 
 class FeaturesRunSpec(Spec):

@@ -10,7 +10,7 @@ from pydantic import Field
 from anycodec.config.base import Spec
 from anycodec.config.generator import GeneratorSpec
 from anycodec.config.process import ProcessSpec
-from anycodec.config.train import ConstantSchedule, OptimizerSpec, ScheduleSpec
+from anycodec.config.train import ConstantSchedule, LoopSpec, OptimizerSpec, ScheduleSpec
 from anycodec.errors import UserError
 
 
@@ -18,11 +18,11 @@ def _optimizer() -> OptimizerSpec:
     return OptimizerSpec(lr=2e-4, betas=(0.9, 0.95))
 
 
-class GeneratorTrainSpec(Spec):
+class GeneratorTrainSpec(LoopSpec):
     """The training loop of a generator."""
 
     steps: int = Field(10000, ge=1, description="optimizer steps")
-    batch_size: int = Field(32, ge=1, description="latents a step")
+    batch_size: int = Field(32, ge=1, description="latents a step, over all devices")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged a step")
     optimizer: OptimizerSpec = Field(default_factory=_optimizer, description="AdamW")
     schedule: ScheduleSpec = Field(
@@ -47,11 +47,7 @@ class GeneratorTrainSpec(Spec):
         "last", description="weights that the run keeps: the last, or those of the lowest val/loss"
     )
     val_every: int = Field(500, ge=1, description="steps between validations")
-    val_batches: int = Field(8, ge=1, description="batches a validation")
     checkpoint_every: int = Field(500, ge=1, description="steps between resumable checkpoints")
-    log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null = all cores")
 
 
 class GeneratorRunSpec(Spec):

@@ -132,13 +132,26 @@ def _term_mistakes(losses: Mapping[str, LossSpec], window: LossWindow) -> Iterat
             yield f"losses.{name}.{misfit.setting}", misfit.what, misfit.how
 
 
-def _latent_misfits(spec: RunSpec) -> Iterator[tuple[str, Misfit]]:
-    """Mistakes about what shapes latents, by section."""
+def _fsdp_misfits(spec: RunSpec) -> Iterator[Misfit]:
+    """What looks at single weights of the codec, which no process has whole under fsdp."""
+    if spec.train.strategy != "fsdp":
+        return
+    sections = {name for name in ("adversarial", "alignment", "equivariance") if getattr(spec, name)}
+    for section in sorted(sections):
+        yield Misfit("strategy", f"fsdp divides the weights, and {section} looks at single ones", "use ddp")
+    if spec.train.precision == "fp16":
+        yield Misfit("strategy", "fsdp has no loss scale for fp16", "use bf16, or ddp")
+
+
+def _section_misfits(spec: RunSpec) -> Iterator[tuple[str, Misfit]]:
+    """Mistakes about what shapes latents and what divides weights, by section."""
     codec, normalizer = spec.codec.type, spec.data.normalizer.type
     for misfit in spec.alignment.misfits(codec, normalizer, spec.train.precision) if spec.alignment else ():
         yield "alignment", misfit
     for misfit in spec.equivariance.misfits(codec) if spec.equivariance else ():
         yield "equivariance", misfit
+    for misfit in _fsdp_misfits(spec):
+        yield "train", misfit
 
 
 def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
@@ -189,7 +202,7 @@ def cross_check(spec: RunSpec) -> list[tuple[str, UserError]]:
         mistake(misfit.setting, misfit.what, misfit.how)
     for misfit in spec.adversarial.misfits(window, spec.train.steps) if spec.adversarial else ():
         mistake(f"adversarial.{misfit.setting}", misfit.what, misfit.how)
-    for key, misfit in _latent_misfits(spec):
+    for key, misfit in _section_misfits(spec):
         mistake(f"{key}.{misfit.setting}", misfit.what, misfit.how)
     if isinstance(data, ArraySource | TableSource) or not is_1d:
         return found

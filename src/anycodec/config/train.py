@@ -65,6 +65,35 @@ class OptimizerSpec(Spec):
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
 
 
+class LoopSpec(Spec):
+    """What every training loop has, whatever it trains."""
+
+    steps: int = Field(2000, ge=1, description="optimizer steps")
+    batch_size: int = Field(16, ge=1, description="windows (or clips) a step, over all devices")
+    optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec, description="AdamW")
+    schedule: ScheduleSpec = Field(default_factory=CosineSchedule, description="learning rate over steps")
+    val_every: int = Field(200, ge=1, description="steps between validations")
+    val_batches: int = Field(8, ge=1, description="batches a validation")
+    checkpoint_every: int = Field(200, ge=1, description="steps between resumable checkpoints")
+    log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    devices: int | None = Field(
+        None, ge=1, description="devices of a machine that share each batch; null = one in torch, all in jax"
+    )
+    num_nodes: int = Field(1, ge=1, description="machines that share each batch")
+    strategy: Literal["ddp", "fsdp"] | None = Field(
+        None, description="what devices divide: ddp the batch, fsdp the weights too; null = ddp"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads of a process; null = all cores, shared")
+
+
+FREE_ON_RESUME = frozenset(
+    {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device", "devices", "num_nodes",
+     "strategy", "threads"}
+)  # fmt: skip
+"""Settings of `LoopSpec` that may change when a training goes on: how long, where, and how it is watched."""
+
+
 class EarlyStopSpec(Spec):
     """Stop when the best-checkpoint metric has not improved."""
 
@@ -86,17 +115,13 @@ class WandbSpec(Spec):
     mode: Literal["online", "offline"] = Field("online", description="offline writes to the run directory")
 
 
-class TrainSpec(Spec):
-    """The training loop."""
+class TrainSpec(LoopSpec):
+    """The training loop of a codec."""
 
     init_from: Path | None = Field(
         None, description="run of the same codec whose weights the training starts from; null = new ones"
     )
-    steps: int = Field(2000, ge=1, description="optimizer steps")
-    batch_size: int = Field(16, ge=1, description="windows (or clips) a step")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are summed a step")
-    optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec, description="AdamW")
-    schedule: ScheduleSpec = Field(default_factory=CosineSchedule, description="learning rate over steps")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="compute precision (autocast)")
     tf32: bool = Field(
         True, description="NVIDIA GPUs multiply fp32 in 19 bits (TF32), which is several times faster"
@@ -105,23 +130,17 @@ class TrainSpec(Spec):
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of the averaged weights that are evaluated and kept; null = off"
     )
-    val_every: int = Field(200, ge=1, description="steps between validations")
-    val_batches: int = Field(8, ge=1, description="batches a validation")
-    checkpoint_every: int = Field(200, ge=1, description="steps between resumable checkpoints")
     backup_dir: Path | None = Field(
         None,
         description="slow or remote folder where checkpoints are mirrored, in a folder of the run's name; "
         "--resume brings a run back from it; null = off",
     )
-    log_every: int = Field(10, ge=1, description="steps between rows of metrics.csv")
     best: BestSpec = Field(default_factory=BestSpec, description="which weights the run keeps")
     keep_best: tuple[str, ...] = Field(
         (),
         description="metrics whose best weights are kept too, each as a run of its own in best/",
     )
     early_stop: EarlyStopSpec | None = Field(None, description="null = train all steps")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null = all cores")
     tensorboard: bool = Field(False, description="write TensorBoard events into the run")
     wandb: WandbSpec | None = Field(None, description="Weights & Biases; null = off")
 

@@ -170,6 +170,10 @@ class Latents:
         if self.labels.min(initial=0) < -1 or self.labels.max(initial=-1) >= len(self.info.classes):
             raise DataError("labels that are no classes", where=str(path), how="write the latents again")
 
+    def __reduce__(self) -> tuple[type[Latents], tuple[Path]]:
+        """Pickles as the folder: another process opens it for itself."""
+        return Latents, (self.path,)
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -53,18 +53,22 @@ class BatchSampler:
     Args:
         windows: gives the order of each epoch.
         batch_size: items a batch.
+        share: (i, n) for the i-th of n equal parts of each batch, as each of n processes takes one.
     """
 
-    def __init__(self, windows: TrainingWindows, batch_size: int) -> None:
+    def __init__(self, windows: TrainingWindows, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
         self._windows = windows
         self._batch_size = batch_size
+        self._share = share
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def batch(self, step: int) -> list[tuple[int, int]]:
         """(epoch, index) of the items of the batch at `step`, counted from 0."""
         length = len(self._windows)
-        first = step * self._batch_size
-        places = (divmod(position, length) for position in range(first, first + self._batch_size))
+        part, parts = self._share
+        size = self._batch_size // parts
+        first = step * self._batch_size + part * size
+        places = (divmod(position, length) for position in range(first, first + size))
         return [(epoch, int(self._order(epoch)[place])) for epoch, place in places]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
+from anycodec.config.train import LoopSpec
 from anycodec.engine import (
     BasecallerName,
     BaseProbabilities,
@@ -140,6 +141,12 @@ class JaxEngine:
     """The engine called `jax`. What is no codec is the torch engine's: it is asked by its name."""
 
     name = "jax"
+
+    def follow(self, spec: LoopSpec) -> bool:
+        """Take part in a training that another process leads; see `anycodec.engine.Engine.follow`."""
+        from anycodec.jax.training.loop import follow
+
+        return follow(spec)
 
     def train(self, job: TrainingJob) -> TrainingResult:
         from anycodec.jax.training.loop import train

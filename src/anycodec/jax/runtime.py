@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 
 import jax
@@ -15,7 +17,9 @@ BATCH_AXIS = "batch"
 _GPU_PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm7-plugin")
 
 
-def configure(device: str, *, threads: int | None = None, tf32: bool = True) -> None:
+def configure(
+    device: str, *, threads: int | None = None, tf32: bool = True, devices: int | None = None
+) -> None:
     """Set JAX up for a device; once it has computed, what concerns devices stays as it is.
 
     An empty CUDA_VISIBLE_DEVICES means the CPU; XLA_PYTHON_CLIENT_MEM_FRACTION is JAX's own.
@@ -24,6 +28,7 @@ def configure(device: str, *, threads: int | None = None, tf32: bool = True) -> 
         device: auto, cpu or cuda.
         threads: of the CPU; None = all cores.
         tf32: multiply float32 in 19 bits where a GPU can.
+        devices: into which the processors are divided, where there is no GPU; None = one.
 
     Raises:
         UserError: cuda was asked for and this JAX has no GPU build.
@@ -38,6 +43,9 @@ def configure(device: str, *, threads: int | None = None, tf32: bool = True) -> 
         _set("jax_platforms", "cpu")
     if threads is not None:
         os.environ["NPROC"] = str(threads)  # XLA sizes its pool by it, and has no other way to be told
+    if devices is not None and jax.config.jax_num_cpu_devices != devices:  # type: ignore[attr-defined]
+        with suppress(RuntimeError):  # it has computed before
+            _set("jax_num_cpu_devices", devices)
     _set("jax_default_matmul_precision", None if tf32 else "highest")
     _set("jax_compilation_cache_dir", str(compiled_programs()))
     _join_processes()
@@ -61,10 +69,32 @@ def devices(device: str) -> list[jax.Device]:
         ) from error
 
 
-def make_mesh(device: str) -> Mesh:
-    """All devices along one axis, that of a batch."""
+def make_mesh(device: str, count: int | None = None) -> Mesh:
+    """Devices along one axis, that of a batch.
+
+    Args:
+        device: auto, cpu or cuda.
+        count: devices of each process; None = all.
+
+    Raises:
+        UserError: there are fewer.
+    """
     found = devices(device)
+    if count is not None:
+        present = len(found) // jax.process_count()
+        if count > present:
+            raise UserError(
+                f"{count} devices are wanted, this machine has {present}",
+                where=f"train.devices {count}",
+                how=f"use at most {present}; see `anycodec doctor`",
+            )
+        found = [one for number in range(jax.process_count()) for one in _of(number, found)[:count]]
     return jax.make_mesh((len(found),), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=found)
+
+
+def _of(process: int, found: Sequence[jax.Device]) -> list[jax.Device]:
+    """The devices of a process."""
+    return [device for device in found if device.process_index == process]
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -18,6 +18,7 @@ from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.run import RunSpec
+from anycodec.config.train import LoopSpec
 from anycodec.engine import (
     BASECALLER_NAMES,
     BasecallerName,
@@ -170,6 +171,17 @@ class TorchEngine:
     """The engine called `torch`."""
 
     name = "torch"
+
+    def follow(self, spec: LoopSpec) -> bool:
+        """Take part in a training that another process leads; see `anycodec.engine.Engine.follow`."""
+        from anycodec.torch.parallel.place import find_place
+        from anycodec.torch.parallel.team import follow
+        from anycodec.torch.training.jobs import work
+
+        place = find_place(spec)
+        if place.rank:
+            follow(place, lambda job: work(job, place))
+        return place.rank > 0
 
     def train(self, job: TrainingJob) -> TrainingResult:
         from anycodec.torch.training.loop import train

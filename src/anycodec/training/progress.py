@@ -47,4 +47,4 @@ class ProgressBar:
 
     def line(self, text: str) -> None:
         """Print above the bar."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from typing import Self
 
 from anycodec.atomic import atomic_folder, atomic_path
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.kinds import CODEC
 from anycodec.config.run import RunSpec
 from anycodec.errors import Notice, ResourceError, RunError
 from anycodec.workflows.checkpoint_files import CheckpointFiles, Version
@@ -66,7 +67,7 @@ def check_backup(backup: Path, run: RunDirectory, spec: RunSpec, *, resume: bool
             how="choose another folder, best on another disk",
         )
     if RunDirectory(backup).config.is_file():
-        check_folder(RunDirectory(backup), spec, resume=resume)
+        check_folder(RunDirectory(backup), CODEC, spec, resume=resume)
     try:
         backup.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,19 +5,32 @@ from __future__ import annotations
 import shlex
 
 from anycodec.checkpoint import RunDirectory
-from anycodec.config.run import RunSpec
+from anycodec.config.kinds import Kind, S
+from anycodec.config.train import FREE_ON_RESUME
 from anycodec.errors import RunError
 from anycodec.workflows.differences import differences
 
-# what may change when a run is continued: how long and how it is watched, not what it learns
-_FREE_ON_RESUME = {"train": {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device",
-                             "threads", "tensorboard", "wandb", "early_stop", "backup_dir"},
-                   "data": {"root", "workers", "prefetch", "stage_to", "stage_limit_gb"}}  # fmt: skip
+_FREE = (
+    "engine",
+    "latents",
+    *(
+        f"train.{key}"
+        for key in (*FREE_ON_RESUME, "backup_dir", "compile", "early_stop", "tensorboard", "wandb")
+    ),
+    *(f"data.{key}" for key in ("root", "workers", "prefetch", "stage_to", "stage_limit_gb")),
+)
+"""What may change when a run is continued: how long, where and how it is watched, not what it learns."""
 _NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
 
 
-def check_folder(run: RunDirectory, spec: RunSpec, *, resume: bool) -> None:
+def check_folder(run: RunDirectory, kind: Kind[S], spec: S, *, resume: bool) -> None:
     """Refuse to train over what is there.
+
+    Args:
+        run: the folder.
+        kind: what is trained.
+        spec: its configuration.
+        resume: whether the training is to continue the one of the folder.
 
     Raises:
         RunError: the folder holds another run, one that can't be continued with these settings, or none
@@ -28,10 +41,10 @@ def check_folder(run: RunDirectory, spec: RunSpec, *, resume: bool) -> None:
             raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
         return
     manifest = run.read_manifest()
-    for kind in ("imported", "best_of"):
-        if kind in manifest:
+    for origin, what in _NOT_TRAINED_HERE.items():
+        if origin in manifest:
             raise RunError(
-                f"the run holds {_NOT_TRAINED_HERE[kind]}, and training would write over them",
+                f"the run holds {what}, and training would write over them",
                 where=str(run.path),
                 how=f"fine-tune them in another folder: --out FOLDER --init {shlex.quote(str(run.path))}",
             )
@@ -41,7 +54,7 @@ def check_folder(run: RunDirectory, spec: RunSpec, *, resume: bool) -> None:
             where=str(run.path),
             how="continue it with --resume, choose another folder with --out, or remove it",
         )
-    changed = _changed(run.spec(), spec)
+    changed = _changed(run.spec_of(kind), spec)
     if changed:
         raise RunError(
             "the run was started with other settings: " + "; ".join(changed[:6]),
@@ -50,12 +63,10 @@ def check_folder(run: RunDirectory, spec: RunSpec, *, resume: bool) -> None:
         )
 
 
-def _changed(old: RunSpec, new: RunSpec) -> list[str]:
-    free = tuple(f"{part}.{key}" for part, keys in _FREE_ON_RESUME.items() for key in keys)
-    free += ("engine",)
+def _changed(old: S, new: S) -> list[str]:
     changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    return [
-        f"{key} was {before}, now {after}"
-        for key, (before, after) in changed.items()
-        if not key.startswith(free)
-    ]
+    return [f"{key} was {before}, now {after}" for key, (before, after) in changed.items() if not _free(key)]
+
+
+def _free(key: str) -> bool:
+    return key in _FREE or key.startswith(tuple(f"{free}." for free in _FREE))

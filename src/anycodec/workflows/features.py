@@ -11,25 +11,11 @@ from anycodec.config.kinds import FEATURES
 from anycodec.config.run import window_shape
 from anycodec.data.loader import PreparedData, prepare
 from anycodec.engine import FeaturesJob, FeaturesResult, get_engine
-from anycodec.errors import DataError, RunError
+from anycodec.errors import DataError
 from anycodec.workflows.console import out as console
-from anycodec.workflows.differences import differences
+from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.logs import logging_to
 from anycodec.workflows.provenance import made_by
-
-_FREE_ON_RESUME = (
-    "train.steps",
-    "train.val_every",
-    "train.val_batches",
-    "train.checkpoint_every",
-    "train.log_every",
-    "train.device",
-    "train.threads",
-    "data.root",
-    "data.workers",
-    "data.prefetch",
-)
-"""What may change when a run is continued."""
 
 
 def train(spec: FeaturesRunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> FeaturesResult:
@@ -39,7 +25,7 @@ def train(spec: FeaturesRunSpec, run: RunDirectory, *, resume: bool, quiet: bool
         DataError: no usable data, or no classes where a classifier is trained.
         RunError: the folder holds another run, or cannot be continued with these settings.
     """
-    _check_folder(run, spec, resume=resume)
+    check_folder(run, FEATURES, spec, resume=resume)
     data = prepare(spec.data, spec.seed)
     _check_classes(spec, data)
     run.create(spec)
@@ -65,27 +51,6 @@ def train(spec: FeaturesRunSpec, run: RunDirectory, *, resume: bool, quiet: bool
             f"{result.steps} steps"
         )
     return result
-
-
-def _check_folder(run: RunDirectory, spec: FeaturesRunSpec, *, resume: bool) -> None:
-    if not run.config.is_file():
-        return
-    if not resume:
-        raise RunError(
-            "the folder already holds a run",
-            where=str(run.path),
-            how="continue it with --resume, choose another folder with --out, or remove it",
-        )
-    changed = differences(run.spec_of(FEATURES).model_dump(mode="json"), spec.model_dump(mode="json"))
-    named = [
-        f"{key} was {old}, now {new}" for key, (old, new) in changed.items() if key not in _FREE_ON_RESUME
-    ]
-    if named:
-        raise RunError(
-            "the run was started with other settings: " + "; ".join(named[:6]),
-            where=str(run.config),
-            how="give the same settings, or start a new run with another --out",
-        )
 
 
 def _check_classes(spec: FeaturesRunSpec, data: PreparedData) -> None:

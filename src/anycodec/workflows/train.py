@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.kinds import CODEC
 from anycodec.config.loader import load_spec
 from anycodec.config.run import RunSpec
 from anycodec.config.waiting import never_started
@@ -49,7 +50,7 @@ def train(spec: RunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> Tra
     backup = backup_folder(spec, run)
     if backup is not None and resume and restore(backup, run):
         console.print(f"{run.path} is gone: brought back from {backup}", markup=False)
-    check_folder(run, spec, resume=resume)
+    check_folder(run, CODEC, spec, resume=resume)
     if backup is not None:
         check_backup(backup, run, spec, resume=resume)
     engine = get_engine(spec.engine)  # what is missing shows before data is read

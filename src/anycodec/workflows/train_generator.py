@@ -15,16 +15,12 @@ from anycodec.data.latents import Latents, LatentsInfo
 from anycodec.engine import GeneratorJob, LatentSizes, TrainingResult, get_engine
 from anycodec.errors import ConfigError, DataError, RunError, UserError
 from anycodec.workflows.console import out as console
-from anycodec.workflows.differences import differences
+from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.logs import logging_to
 from anycodec.workflows.provenance import made_by
 
 MOST_KEPT = 2**14
 """Windows whose normalizer's statistics a run keeps for its samples."""
-_FREE_ON_RESUME = ("latents", *(f"train.{key}" for key in (
-    "steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device", "threads", "compile"
-)))  # fmt: skip
-"""How long a training goes on and how it is watched; where its latents lie."""
 
 
 def train(spec: GeneratorRunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -> TrainingResult:
@@ -41,7 +37,8 @@ def train(spec: GeneratorRunSpec, run: RunDirectory, *, resume: bool, quiet: boo
     sizes = latent_sizes(info)
     _check_fit(spec, info)
     check_codec(info)
-    _check_folder(run, spec, info, resume)
+    check_folder(run, GENERATOR, spec, resume=resume)
+    _check_latents(run, spec, info)
     run.create(spec)
     run.update_manifest(**provenance(info))
     run.write_statistics(normalizer_statistics(latents))
@@ -107,30 +104,14 @@ def check_codec(info: LatentsInfo) -> None:
         )
 
 
-def _check_folder(run: RunDirectory, spec: GeneratorRunSpec, info: LatentsInfo, resume: bool) -> None:
-    if not run.config.is_file():
-        if resume and run.path.exists() and any(run.path.iterdir()):
-            raise RunError("nothing to resume: the folder holds no run", where=str(run.path))
-        return
-    if not resume:
-        raise RunError(
-            "the folder already holds a run",
-            where=str(run.path),
-            how="continue it with --resume, choose another folder with --out, or remove it",
-        )
-    before, after = run.spec_of(GENERATOR).model_dump(mode="json"), spec.model_dump(mode="json")
-    changed = [
-        f"{key} was {old}, now {new}"
-        for key, (old, new) in differences(before, after).items()
-        if not key.startswith(_FREE_ON_RESUME)
-    ]
-    if changed:
-        raise RunError(
-            "the run was started with other settings: " + "; ".join(changed[:6]),
-            where=str(run.config),
-            how="give the same settings, or start a new run with another --out",
-        )
-    if run.read_manifest().get("latents", {}).get("fingerprint") != info.fingerprint:
+def _check_latents(run: RunDirectory, spec: GeneratorRunSpec, info: LatentsInfo) -> None:
+    """Refuse to go on with other latents.
+
+    Raises:
+        RunError: the run was started on others.
+    """
+    before = run.read_manifest().get("latents", {}).get("fingerprint")
+    if run.config.is_file() and before != info.fingerprint:
         raise RunError(
             "the run was started on other latents",
             where=str(spec.latents),

@@ -11,6 +11,7 @@ from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.loader import load_any
 from anycodec.config.run import RunSpec
+from anycodec.engine import get_engine
 from anycodec.errors import UserError
 
 
@@ -27,15 +28,18 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
         case RunSpec():
             from anycodec.workflows import train
 
-            train.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+            if not get_engine(spec.engine).follow(spec.train):
+                train.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
         case GeneratorRunSpec():
             from anycodec.workflows import train_generator
 
-            train_generator.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+            if not get_engine("torch").follow(spec.train):
+                train_generator.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
         case FeaturesRunSpec():
             from anycodec.workflows import features
 
-            features.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+            if not get_engine("torch").follow(spec.train):
+                features.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
         case AugmentationRunSpec():
             raise UserError(
                 "this configuration is of several trainings, one after the other",

@@ -21,7 +21,6 @@ from anycodec.config.data import SourceSpec
 from anycodec.config.train import TrainSpec
 from anycodec.data.sampler import BatchSampler
 from anycodec.engine import TrainingWindows
-from anycodec.errors import ConfigError, UserError
 from anycodec.jax.runtime import replicated, split
 
 
@@ -101,22 +100,6 @@ def shared_batch(values: NDArray[np.float32], mesh: Mesh, axis: int) -> jax.Arra
     cut = values.shape[axis] % mesh.size == 0
     sharding = split(mesh, axis) if cut else replicated(mesh)
     return jax.make_array_from_callback(values.shape, sharding, lambda place: values[place])
-
-
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Refuse a batch that the devices can't share.
-
-    Raises:
-        ConfigError: says which sizes they can.
-    """
-    if batch_size % mesh.size:
-        below, above = batch_size // mesh.size * mesh.size, (batch_size // mesh.size + 1) * mesh.size
-        mistake = UserError(
-            f"{mesh.size} devices can't share a batch of {batch_size} evenly",
-            where="train.batch_size",
-            how=f"use {f'{below} or ' if below else ''}{above}, or fewer devices (CUDA_VISIBLE_DEVICES)",
-        )
-        raise ConfigError([mistake])
 
 
 def starting_batches(windows: TrainingWindows, batch_size: int) -> Iterator[NDArray[np.float32]]:

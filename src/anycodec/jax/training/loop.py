@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from anycodec.checkpoint import read_arrays, write_arrays
 from anycodec.config.run import RunSpec
+from anycodec.config.train import LoopSpec
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult
 from anycodec.jax import runtime
 from anycodec.jax.adversarial.objectives import make_objective
@@ -21,14 +22,10 @@ from anycodec.jax.discriminators import make_discriminator
 from anycodec.jax.losses import make_losses
 from anycodec.jax.memory import out_of_memory
 from anycodec.jax.quantizers.renewal import RenewedCodes
-from anycodec.jax.training.batches import (
-    TrainBatches,
-    check_batch_size,
-    starting_batches,
-    validation_batches,
-)
+from anycodec.jax.training.batches import TrainBatches, starting_batches, validation_batches
 from anycodec.jax.training.contest import Contest, Scalars, Terms
 from anycodec.jax.training.networks import Plan, TrainState, Tree, on_devices
+from anycodec.jax.training.processes import shared
 from anycodec.jax.training.resume import new_state, rival_figures, snapshot_of, state_of
 from anycodec.jax.training.session import Session
 from anycodec.jax.training.step import Recipe, Step
@@ -36,6 +33,7 @@ from anycodec.jax.training.validate import Validation
 from anycodec.jax.weights import load_arrays, lr_factors
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.progress import ProgressBar
+from anycodec.training.sharing import check_shares, effective
 from anycodec.training.snapshot import Snapshot, load_snapshot, save_snapshot
 from anycodec.training.standing import Progress
 from anycodec.training.stop import StopRequest, Terminated
@@ -74,15 +72,36 @@ def train(job: TrainingJob) -> TrainingResult:
         RunError: a term became NaN, the resumable state is damaged, or starting weights don't fit.
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
     """
+    train_spec = job.spec.train
+    runtime.configure(
+        train_spec.device, threads=train_spec.threads, tf32=train_spec.tf32, devices=train_spec.devices
+    )
+    return _train(shared(job))
+
+
+def follow(spec: LoopSpec) -> bool:
+    """Take part in a training that another process leads; see `anycodec.engine.Engine.follow`."""
+    runtime.configure(spec.device, threads=spec.threads, devices=spec.devices)
+    if jax.process_index() == 0:
+        return False
+    job = shared(None)
+    runtime.configure(spec.device, threads=spec.threads, tf32=job.spec.train.tf32, devices=spec.devices)
+    _train(job)
+    return True
+
+
+def _train(job: TrainingJob) -> TrainingResult:
+    """Train together with the other processes, if there are any."""
     spec, train_spec = job.spec, job.spec.train
-    runtime.configure(train_spec.device, threads=train_spec.threads, tf32=train_spec.tf32)
-    mesh = runtime.make_mesh(train_spec.device)
-    check_batch_size(train_spec.batch_size, mesh)
+    mesh = runtime.make_mesh(train_spec.device, train_spec.devices)
+    check_shares(train_spec.batch_size, mesh.size)
     snapshot = load_snapshot(job.run) if job.resume else None
     progress = snapshot.progress if snapshot else Progress()
     with out_of_memory("codec", "lower the codec's widths"):
         parts = make_parts(spec, job.in_channels)
     batches = TrainBatches(job.train, spec.data, train_spec, start=progress.step, mesh=mesh)
+    bar = ProgressBar(train_spec.steps, progress.step, job.quiet)
+    bar.line(f"batch: {effective(train_spec, train_spec.accumulate, mesh.size)}")
     stop = StopRequest()
     seconds = values = 0.0
     if progress.step < train_spec.steps and not progress.exhausted(train_spec):
@@ -98,6 +117,7 @@ def train(job: TrainingJob) -> TrainingResult:
                 progress=progress,
                 stop=stop,
                 mesh=mesh,
+                bar=bar,
             )
             session.run(steps)
         seconds, values = session.seconds, session.values_done
@@ -186,6 +206,7 @@ def _session(
     progress: Progress,
     stop: StopRequest,
     mesh: Mesh,
+    bar: ProgressBar,
 ) -> Session:
     spec, train_spec = job.spec, job.spec.train
     val = validation_batches(job.val, train_spec.batch_size, train_spec.val_batches)
@@ -211,7 +232,7 @@ def _session(
         save=save,
         progress=progress,
         csv=CsvLog(job.run.metrics, progress.step) if writes else None,
-        bar=ProgressBar(train_spec.steps, progress.step, job.quiet or not writes),
+        bar=bar,
         trackers=make_trackers(spec, job.run.path) if writes else [],
         stop=stop,
     )

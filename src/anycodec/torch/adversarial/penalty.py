@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from anycodec.torch.discriminators.base import Judgement
+from anycodec.torch.quantizers.ranks import own_part
 
 
 def gradient_penalty(
@@ -24,7 +25,7 @@ def gradient_penalty(
         fake: their reconstructions.
         generator: source of the points; None = torch's own.
     """
-    share = torch.rand(real.shape[0], device=real.device, generator=generator)
+    share = own_part(torch.rand, (len(real),), real.device, generator)
     return slope_penalty(discriminator, between(real, fake, share))
 
 

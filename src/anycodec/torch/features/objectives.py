@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from anycodec.config.features_run import ClassifierSpec, FeaturesSpec, VicregSpec
 from anycodec.torch.classifier import augmented
 from anycodec.torch.features.network import FeatureNetwork
+from anycodec.torch.parallel.sums import join_rows
 
 _DELTA = 1e-4
 """Added to variances before their root (Bardes et al. 2022)."""
@@ -77,7 +78,7 @@ class Vicreg(Objective):
         return 2
 
     def forward(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        a, b = (self.expander(view) for view in views)
+        a, b = (join_rows(self.expander(view)) for view in views)
         invariance = F.mse_loss(a, b)
         variance = (lacking_deviation(a) + lacking_deviation(b)) / 2
         covariance = squared_covariances(a) + squared_covariances(b)

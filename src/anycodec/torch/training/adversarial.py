@@ -8,8 +8,8 @@ from a copy of x^ on; the codec is then walked back once, from the sum:
     L_adv -> dL_adv/dx^ --+    (through D, whose own gradients are left out)
 
 So nothing is differentiated twice for the adaptive weight, the graphs of codec and discriminator never
-meet, and each backward pass is that of one scalar over the parameters of one network: what DDP can follow
-with `find_unused_parameters=True`, and what two loss scales need.
+meet, and each backward pass is that of one scalar over the parameters of one network: what averaging over
+processes can follow, and what two loss scales need.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from anycodec.config.train import TrainSpec
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.discriminators import Judgement
 from anycodec.torch.losses import LossTerms
+from anycodec.torch.parallel import group
 from anycodec.torch.shaping.base import LatentTerm
 from anycodec.torch.training.adversary import Adversary
 from anycodec.torch.training.batch import Batch, windows_of
@@ -88,7 +89,6 @@ class AdversarialTraining(CodecTraining):
         self.timeline = Timeline(adversary.spec, spec.steps)
         self.updates: dict[str, Update] = {}
         self.schedules: list[LambdaLR] = []
-        self._batches = 0
         self._watched: dict[str, Tensor] = {}
         self._rival: dict[str, Tensor] = {}
         """The last figures of the discriminator's side."""
@@ -133,7 +133,7 @@ class AdversarialTraining(CodecTraining):
             "discriminator_optimizer": self.updates["discriminator"].optimizer.state_dict(),
             "updates": {name: update.state_dict() for name, update in self.updates.items()},
             "noise": self.adversary.random_state(self.device),
-            "rival": dict(self._rival),
+            "rival": group.means(self._rival),
         }
 
     def load_more_state(self, state: dict[str, Any]) -> None:
@@ -156,12 +156,12 @@ class AdversarialTraining(CodecTraining):
             with torch.set_grad_enabled(trains):
                 real = self.adversary.judge(x, self.timeline.noise(step))
         side, output = self._contested(output, batch, real) if counts else self._alone(output, batch)
-        self._backward("codec", side.loss)
+        last = self.count()
+        self._backward("codec", side.loss, last)
         self._watch(side.terms | side.unweighted)
         if trains:
-            self._train_discriminator(x, side, real)
-        self._batches += 1
-        if self._batches % self.spec.accumulate == 0:
+            self._train_discriminator(x, side, real, last)
+        if last:
             self._finish(side, output)
 
     def _alone(self, output: CodecOutput, batch: Batch) -> tuple[CodecSide, CodecOutput]:
@@ -203,20 +203,22 @@ class AdversarialTraining(CodecTraining):
         side = CodecSide(loss, {k: v.detach() for k, v in named.items()}, unweighted, copy.detach(), fake)
         return side, output
 
-    def _train_discriminator(self, x: Tensor, side: CodecSide, real: Judgement | None) -> None:
+    def _train_discriminator(self, x: Tensor, side: CodecSide, real: Judgement | None, last: bool) -> None:
         noise = self.timeline.noise(self.steps_done)
         fake = side.fake or self.adversary.judge(side.copy, noise)
         real = real or self.adversary.judge(x, noise)
         terms = self.adversary.discriminator_terms(real, fake, x, side.copy)
-        self._backward("discriminator", torch.stack(list(terms.values())).sum())
+        self._backward("discriminator", torch.stack(list(terms.values())).sum(), last)
         self._watch(terms)
         self._rival |= {name: term.detach() for name, term in terms.items()} | {
             "logits_real": real.logits.detach().float().mean(),
             "logits_fake": fake.logits.detach().float().mean(),
         }
 
-    def _backward(self, name: str, loss: Tensor) -> None:
-        """Add the gradients of a scalar to those of a network."""
+    def _backward(self, name: str, loss: Tensor, last: bool) -> None:
+        """Add the gradients of a scalar to those of a network, which are all there after the last batch."""
+        if last:
+            self.updates[name].expect()
         with torch.autocast(loss.device.type, enabled=False):
             self.manual_backward(self.updates[name].scaled(loss / self.spec.accumulate))
 

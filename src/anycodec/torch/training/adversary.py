@@ -10,6 +10,7 @@ from anycodec.torch.adversarial.matching import feature_matching
 from anycodec.torch.adversarial.objectives import make_objective
 from anycodec.torch.adversarial.penalty import gradient_penalty
 from anycodec.torch.discriminators import Judgement, make_discriminator
+from anycodec.torch.quantizers.ranks import own_part
 
 
 class Adversary(nn.Module):
@@ -34,7 +35,7 @@ class Adversary(nn.Module):
     def judge(self, x: Tensor, noise: float) -> Judgement:
         """The judgement of windows [B C *s] under noise of this deviation."""
         if noise:
-            x = x + noise * torch.randn(x.shape, device=x.device, generator=self.random(x.device))
+            x = x + noise * own_part(torch.randn, x.shape, x.device, self.random(x.device))
         judgement: Judgement = self.discriminator(x)
         return judgement
 

@@ -171,7 +171,16 @@ def _end_workers(batches: Iterator[Batch | UserError]) -> None:
 
 
 class TrainBatches:
-    """Endless training batches [B C *s], labelled on request, that know how long the trainer waited."""
+    """Endless training batches [B C *s], labelled on request, that know how long the trainer waited.
+
+    Args:
+        windows: the training split.
+        source: its settings.
+        batch_size: windows of a batch, those of all processes.
+        start: the first batch.
+        labelled: whether to give classes too.
+        share: (i, n) for the i-th of n equal parts of each batch.
+    """
 
     def __init__(
         self,
@@ -179,9 +188,11 @@ class TrainBatches:
         source: SourceSpec,
         batch_size: int,
         start: int,
+        *,
         labelled: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        sampler = BatchSampler(windows, batch_size)
+        sampler = BatchSampler(windows, batch_size, share)
         self._windows = windows
         self._loader = _loader(windows, _Steps(sampler, start), source, source.workers, labelled)
         self.waited = 0.0

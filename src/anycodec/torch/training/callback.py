@@ -11,6 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from anycodec.config.run import RunSpec
+from anycodec.torch.parallel import group
+from anycodec.torch.parallel.shards import gathered
+from anycodec.torch.quantizers.ranks import apart
 from anycodec.torch.training.batch import windows_of
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import CodecTraining, require_finite
@@ -32,7 +35,7 @@ class StepCallback(pl.Callback):
         spec: the run's configuration.
         validate: figures of the codec on the validation windows.
         progress: where the training stands; updated in place.
-        csv: metrics.csv.
+        csv: metrics.csv, None where another process writes it.
         bar: the progress bar.
         stop: asked after each step.
         keep: called with (module, metric) for each metric that improved, averaged weights applied.
@@ -46,7 +49,7 @@ class StepCallback(pl.Callback):
         spec: RunSpec,
         validate: Callable[[CodecTraining], dict[str, float]],
         progress: Progress,
-        csv: CsvLog,
+        csv: CsvLog | None,
         bar: ProgressBar,
         stop: StopRequest,
         keep: Callable[[CodecTraining, str], None],
@@ -100,6 +103,7 @@ class StepCallback(pl.Callback):
         if self._random is not None:  # as late as possible: start-up may have drawn numbers
             set_random_state(self._random)
             self._random = None
+        group.own_noise(self.spec.seed, self.progress.step, batch_idx % self.train.accumulate)
 
     # --- each step ------------------------------------------------------------------------------
 
@@ -107,7 +111,7 @@ class StepCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module = _module(pl_module)
-        self.values_done += windows_of(batch).numel()
+        self.values_done += windows_of(batch).numel() * group.size()
         if module.steps_done == self.progress.step:
             return  # gradients are still being accumulated
         step = self.progress.step = module.steps_done
@@ -119,16 +123,19 @@ class StepCallback(pl.Callback):
             self._log(trainer, module, step)
         if step % self.train.val_every == 0 or last:
             self._validate(trainer, module, step)
-        stopping = self.stop.number is not None or trainer.should_stop
-        if step % self.train.checkpoint_every == 0 or last or stopping:
+        asked = group.asked(self.stop, step, self.train.log_every)
+        if step % self.train.checkpoint_every == 0 or last or asked or trainer.should_stop:
             module.check_finite()
-            self.save(self._state(trainer, module))
-        if self.stop.number is not None or last:
+            state = self._state(trainer, module)
+            if group.rank() == 0:
+                self.save(state)
+        if asked or last:
             trainer.should_stop = True
 
     def _log(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
-        require_finite(module.last, step)
-        figures = {f"train/{name}": float(value) for name, value in module.last.items()}
+        shared = group.means(module.last)
+        require_finite(shared, step)
+        figures = {f"train/{name}": float(value) for name, value in shared.items()}
         figures["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         figures["samples_per_second"] = self.rate()
         self._record(trainer, step, figures)
@@ -145,8 +152,11 @@ class StepCallback(pl.Callback):
         self._begin = time.perf_counter()
 
     def _judge(self, trainer: pl.Trainer, module: CodecTraining, step: int) -> None:
-        with trainer.precision_plugin.forward_context():
-            figures = self.validate(module)
+        figures: dict[str, float] = {}
+        if group.rank() == 0 or self.train.strategy == "fsdp":  # weights come together in all at once
+            with trainer.precision_plugin.forward_context(), apart():
+                figures = self.validate(module)
+        figures = group.tell(figures)
         self._record(trainer, step, figures)
         require_finite(figures, step)
         improved = self.progress.take(figures, self.train)
@@ -179,17 +189,18 @@ class StepCallback(pl.Callback):
             self._begin = None
 
     def _record(self, trainer: pl.Trainer, step: int, figures: dict[str, float]) -> None:
-        self.csv.write(step, figures)
+        if self.csv is not None:
+            self.csv.write(step, figures)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step)
 
     def _state(self, trainer: pl.Trainer, module: CodecTraining) -> dict[str, Any]:
         return {
             **asdict(self.progress),
-            "codec": module.codec.state_dict(),
-            "optimizer": trainer.optimizers[0].state_dict(),
+            "codec": gathered(module.codec.state_dict()),
+            "optimizer": gathered(trainer.optimizers[0].state_dict()),
             "scaler": trainer.precision_plugin.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else {},
+            "ema": gathered(self.ema.state_dict()) if self.ema else {},
             "random": random_state(),
             **module.more_state(),
         }

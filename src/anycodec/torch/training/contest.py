@@ -9,6 +9,7 @@ from torch import Tensor
 
 from anycodec.config.adversarial import AdversarialSpec
 from anycodec.torch.adversarial.weight import adaptive_weight
+from anycodec.torch.quantizers.ranks import mean_over_ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def push(
     gradient = _at(x.copy, generator, scale, keep=keep or matching is not None)
     adaptive = torch.ones_like(generator)
     if spec.adaptive != "none":
-        adaptive = adaptive_weight(_through(x, x.pull, scale), _through(x, gradient, scale))
+        comparing, judged = (mean_over_ranks(_through(x, walked, scale)) for walked in (x.pull, gradient))
+        adaptive = adaptive_weight(comparing, judged)
     factor = spec.weight * ramp * adaptive
     weighted = {"generator": (factor * generator).detach()}
     total = factor * gradient

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from anycodec.torch.parallel.shards import divided
+
 
 class Ema:
     """theta_avg <- d theta_avg + (1 - d) theta, with d = min(decay, (1 + t) / (10 + t)).
@@ -49,7 +51,7 @@ class Ema:
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         self.updates = int(state["updates"])
         for name, value in self.average.items():
-            value.copy_(torch.as_tensor(state[f"average.{name}"]))
+            value.copy_(divided(torch.as_tensor(state[f"average.{name}"]), value))
 
     @torch.no_grad()
     def _swap(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,11 @@ from anycodec.config.generation import GeneratorTrainSpec
 from anycodec.data.sampler import full_order
 from anycodec.engine import Best, GeneratorJob, TrainingResult
 from anycodec.errors import RunError
-from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.torch.device import out_of_memory
+from anycodec.torch.parallel import group
+from anycodec.torch.parallel.gradients import gradient_mean
+from anycodec.torch.parallel.place import Place, find_place
+from anycodec.torch.parallel.team import together
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import require_finite
 from anycodec.torch.training.objective import LatentBatch, Objective, make_objective
@@ -30,6 +33,7 @@ from anycodec.torch.training.state import load_state, random_state, save_state, 
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.progress import ProgressBar
 from anycodec.training.schedule import schedule_factor
+from anycodec.training.sharing import effective
 from anycodec.training.stop import StopRequest, Terminated
 
 log = logging.getLogger("anycodec.train")
@@ -43,13 +47,23 @@ def train_generator(job: GeneratorJob) -> TrainingResult:
     """Run a training to its last step or a stop signal.
 
     Raises:
-        ResourceError: the batch does not fit in memory.
+        ConfigError: a batch that the devices can't share.
+        ResourceError: the batch does not fit in memory, or another process was killed.
         RunError: a term became NaN, or the resumable state is damaged.
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
     """
+    place = find_place(job.spec.train, divides=False)
+    with together(place):
+        if not place.alone:
+            group.tell(replace(job, quiet=True))
+        return train_here(job, place)
+
+
+def train_here(job: GeneratorJob, place: Place) -> TrainingResult:
+    """Train together with the other processes, which are there already; see `train_generator`."""
     spec = job.spec.train
-    device = choose_device(spec.device)
-    torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+    device = place.device(spec.device)
+    torch.set_num_threads(place.threads(spec.threads))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.tf32
     torch.manual_seed(job.spec.seed)
     where, how = f"train.batch_size {spec.batch_size}", "lower train.batch_size (train.accumulate makes up)"
@@ -57,7 +71,7 @@ def train_generator(job: GeneratorJob) -> TrainingResult:
     with out_of_memory(where, how), stop:
         training = GeneratorTraining(job, device)
         if job.resume:
-            training.restore()
+            training.restore(group.tell(load_state(job.run) if place.rank == 0 else None))
         stop.listen()
         training.run(stop)
     if stop.number is not None:
@@ -106,6 +120,7 @@ class GeneratorTraining:
         self.optimizer = CodecAdamW(
             [{"params": parameters, "lr": self.spec.optimizer.lr}], self.spec.optimizer
         )
+        self.mean = gradient_mean(parameters)
         self.factor = schedule_factor(self.spec)
         self.ema = None if self.spec.ema is None else Ema(self.network, self.spec.ema)
         self.step = 0
@@ -119,18 +134,19 @@ class GeneratorTraining:
 
     def run(self, stop: StopRequest) -> None:
         """Train from where it stands to the last step, or until it is asked to stop."""
-        csv = CsvLog(self.job.run.metrics, self.step)
+        csv = CsvLog(self.job.run.metrics, self.step) if group.rank() == 0 else None
         bar = ProgressBar(self.spec.steps, self.step, self.job.quiet)
+        bar.line(f"batch: {effective(self.spec, self.spec.accumulate, group.size())}")
         self.network.train()
         bar.start()
         self.clock.start()
         try:
             terms: dict[str, Tensor] = {}
-            while self.step < self.spec.steps and stop.number is None:
+            while self.step < self.spec.steps and not group.asked(stop, self.step, self.spec.log_every):
                 terms = self._update()
                 bar.advance(self.step)
                 self._after(terms, csv, bar)
-            if stop.number is not None:
+            if stop.number is not None and terms:
                 self._checkpoint(terms)
         finally:
             self.clock.pause()
@@ -138,16 +154,21 @@ class GeneratorTraining:
 
     def _update(self) -> dict[str, Tensor]:
         """One optimizer step; the terms, averaged over the accumulated batches."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.spec.optimizer.lr * self.factor(self.step)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self.spec.optimizer.lr * self.factor(self.step)
         sums: dict[str, Tensor] = {}
-        for batch in self._batches():
+        for number, batch in enumerate(self._batches(), start=1):
+            group.own_noise(self.job.spec.seed, self.step, number)
             with self._autocast():
                 terms = self.objective.terms(batch, self.spec.label_dropout)
             loss = torch.stack([term.float() for term in terms.values()]).sum()
+            if self.mean and number == self.spec.accumulate:
+                self.mean.expect()
             torch.autograd.backward(loss / self.spec.accumulate)
             for name, term in {"loss": loss, **terms}.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + term.detach().float()
+        if self.mean:
+            self.mean.finish()
         if self.spec.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.clip)
         self.optimizer.step()
@@ -159,15 +180,17 @@ class GeneratorTraining:
 
     def _batches(self) -> Iterator[LatentBatch]:
         """The batches of this step: a function of the seed and the step alone."""
-        size, count = self.spec.batch_size, len(self._train)
+        batch_size, count = self.spec.batch_size, len(self._train)
+        size = batch_size // group.size()
         first = self.step * self.spec.accumulate
         for number in range(first, first + self.spec.accumulate):
             begin = time.perf_counter()
-            places = (divmod(position, count) for position in range(number * size, (number + 1) * size))
+            start = number * batch_size + group.rank() * size
+            places = (divmod(position, count) for position in range(start, start + size))
             rows = [int(self._train[self._order(epoch)[place]]) for epoch, place in places]
             batch = self.objective.load(self.job.latents, rows)
             self.clock.waited += time.perf_counter() - begin
-            self.clock.values += size * math.prod(self.job.sizes.shape)
+            self.clock.values += batch_size * math.prod(self.job.sizes.shape)
             yield batch
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -177,16 +200,18 @@ class GeneratorTraining:
             self._orders[epoch] = full_order(len(self._train), self.job.spec.seed, epoch)
         return self._orders[epoch]
 
-    def _after(self, terms: dict[str, Tensor], csv: CsvLog, bar: ProgressBar) -> None:
+    def _after(self, terms: dict[str, Tensor], csv: CsvLog | None, bar: ProgressBar) -> None:
         """What hangs on the number of steps: figures, validation, checkpoints."""
         last = self.step == self.spec.steps
         if self.step % self.spec.log_every == 0 or last:
-            require_finite(terms, self.step)
-            figures = {f"train/{name}": float(value) for name, value in terms.items()}
+            shared = group.means(terms)
+            require_finite(shared, self.step)
+            figures = {f"train/{name}": float(value) for name, value in shared.items()}
             figures |= {"lr": self.optimizer.param_groups[0]["lr"], "values_per_second": self.clock.rate}
-            csv.write(self.step, figures)
+            if csv:
+                csv.write(self.step, figures)
             bar.figures(figures["train/loss"], None, self.clock.rate, "")
-        if self.step % self.spec.val_every == 0 or last:
+        if csv and (self.step % self.spec.val_every == 0 or last):
             self.clock.pause()
             self._validate(csv, bar)
             self.clock.start()
@@ -234,6 +259,8 @@ class GeneratorTraining:
         """
         require_finite(terms, self.step)
         require_finite({f"weight {name}": p for name, p in self.network.named_parameters()}, self.step)
+        if group.rank():
+            return
         if self.spec.keep == "last":
             with self._averaged():
                 self._keep()
@@ -264,13 +291,12 @@ class GeneratorTraining:
             "random": random_state(),
         }
 
-    def restore(self) -> None:
+    def restore(self, state: dict[str, Any] | None) -> None:
         """Go on where the last checkpoint was written, from the start where there is none.
 
         Raises:
-            RunError: the state is damaged.
+            RunError: the state is of another generator.
         """
-        state = load_state(self.job.run)
         if state is None:
             return
         try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
 
@@ -23,9 +26,15 @@ from anycodec.config.train import TrainSpec
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult
 from anycodec.errors import ConfigError, MissingExtra, UserError
 from anycodec.torch.codecs import make_codec
-from anycodec.torch.codecs.base import Codec
-from anycodec.torch.device import choose_device, out_of_memory
+from anycodec.torch.codecs.base import Codec, CodecOutput
+from anycodec.torch.device import out_of_memory
 from anycodec.torch.losses import make_losses
+from anycodec.torch.parallel import group
+from anycodec.torch.parallel.batchnorm import join_batch_norms
+from anycodec.torch.parallel.place import Place, find_place
+from anycodec.torch.parallel.shards import gathered, shard
+from anycodec.torch.parallel.team import together
+from anycodec.torch.quantizers import Quantizer
 from anycodec.torch.quantizers.renewal import RenewedCodes
 from anycodec.torch.shaping import latent_terms
 from anycodec.torch.training.adversarial import AdversarialTraining
@@ -42,6 +51,7 @@ from anycodec.torch.training.validate import validate
 from anycodec.torch.weights import load_weights
 from anycodec.training.csvlog import CsvLog
 from anycodec.training.progress import ProgressBar
+from anycodec.training.sharing import effective
 from anycodec.training.standing import Progress
 from anycodec.training.stop import StopRequest, Terminated
 from anycodec.training.trackers import require_wandb_key
@@ -52,29 +62,65 @@ _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 def train(job: TrainingJob) -> TrainingResult:
     """Run a training to its last step, an early stop or a stop signal.
 
+    Where the configuration or a launcher asks for several processes, this one leads them.
+
     Raises:
-        ConfigError: a precision that the device lacks.
-        ResourceError: the batch does not fit in memory.
+        ConfigError: a precision that the device lacks, a batch that the devices can't share.
+        ResourceError: the batch does not fit in memory, or another process was killed.
         RunError: a term became NaN, the resumable state is damaged, or starting weights don't fit.
         Terminated: SIGTERM or Ctrl-C; a checkpoint was written.
     """
+    place = find_place(job.spec.train)
+    portable = None if place.alone else _portable(job)
+    with together(place):
+        if portable is not None:
+            group.tell(portable)
+        return train_here(job, place)
+
+
+def _portable(job: TrainingJob) -> TrainingJob:
+    """The job as other processes get it: they are quiet, and keep nothing.
+
+    Raises:
+        ConfigError: a teacher that can't be sent to them.
+    """
+    try:
+        pickle.dumps(job.teacher)
+    except Exception as error:
+        mistake = UserError(
+            "this network can't be sent to other processes",
+            where="alignment.teacher",
+            how="align with a run of features or a model of the hub, or train on one device",
+        )
+        raise ConfigError([mistake]) from error
+    return replace(job, quiet=True, saved=_nothing)
+
+
+def _nothing() -> None:
+    """What happens after a checkpoint that another process wrote."""
+
+
+def train_here(job: TrainingJob, place: Place) -> TrainingResult:
+    """Train together with the other processes, which are there already; see `train`."""
     spec, train_spec = job.spec, job.spec.train
-    device = choose_device(train_spec.device)
+    device = place.device(train_spec.device)
     _check_precision(spec, device)
-    torch.set_num_threads(train_spec.threads or os.cpu_count() or 1)
+    torch.set_num_threads(place.threads(train_spec.threads))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train_spec.tf32
     torch.manual_seed(spec.seed)
     with out_of_memory("codec", "lower the codec's widths"):
         codec = make_codec(spec.codec, job.in_channels, len(job.classes))
-    resumed = resumable_state(job, codec, device) if job.resume else None
+    resumed = group.tell(resumable_state(job, codec, device) if job.resume and place.rank == 0 else None)
     progress = Progress()
     if resumed is not None:
         codec.load_state_dict(resumed["codec"])
         progress = progress_of(resumed)
     module = _module(job, codec)
+    join_batch_norms(module)
     if resumed is None and job.start is not None:
         _start(module, job.start)
-    if device.type == "cpu":
+    fsdp = train_spec.strategy == "fsdp" and not place.alone
+    if device.type == "cpu" and not fsdp:
         lay_out(module)
     batches = TrainBatches(
         job.train,
@@ -82,31 +128,36 @@ def train(job: TrainingJob) -> TrainingResult:
         train_spec.batch_size,
         progress.step * train_spec.accumulate,
         labelled=_looks_at_labels(spec),
+        share=(place.rank, place.size),
     )
     stop = StopRequest()
+    bar = ProgressBar(train_spec.steps, progress.step, job.quiet)
+    strategy = train_spec.strategy or "ddp"
+    bar.line(f"batch: {effective(train_spec, train_spec.accumulate, place.size, strategy)}")
     callback = StepCallback(
         spec=spec,
-        validate=partial(validate, batches=_validation(job), pictures=PictureFigures(spec)),
+        validate=partial(validate, batches=_validation(job, place), pictures=PictureFigures(spec)),
         progress=progress,
-        csv=CsvLog(job.run.metrics, progress.step),
-        bar=ProgressBar(train_spec.steps, progress.step, job.quiet),
+        csv=CsvLog(job.run.metrics, progress.step) if place.rank == 0 else None,
+        bar=bar,
         stop=stop,
-        keep=lambda kept, metric: save_weights(kept.codec, job.weights(metric)),
+        keep=partial(_keep, job),
         save=partial(_save, job),
         resumed=resumed,
     )
     if progress.step < train_spec.steps and not progress.exhausted(train_spec):
-        trainer = _trainer(spec, job.run.path, device, callback, train_spec.steps - progress.step)
+        trainer = _trainer(job, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
         with stop, _quiet_lightning(), out_of_memory(where, how), closing(job.train):
             if resumed is None and job.start is None:
                 codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
+            group.equalise(module)
+            if fsdp:
+                _shard(codec.to(device), device)
             trainer.fit(module, batches)
-        if isinstance(module, AdversarialTraining):
-            save_weights(module.adversary.discriminator, job.run.discriminator)
-        if module.shaping:
-            save_weights(module.shaping, job.run.path / "alignment.safetensors")
+        if place.rank == 0:
+            _save_companions(module, job)
     if stop.number is not None:
         raise Terminated(stop.number)
     busy = max(callback.seconds, 1e-9)
@@ -141,8 +192,32 @@ def _start(module: CodecTraining, weights: StartingWeights) -> None:
         load_weights(module.adversary.discriminator, weights.discriminator)
 
 
-def _validation(job: TrainingJob) -> list[Batch]:
+def _shard(codec: Codec, device: torch.device) -> None:
+    """Divide a codec's weights among the processes, but for those of its quantizers."""
+    quantizers = (module for module in codec.modules() if isinstance(module, Quantizer))
+    shard(codec, device, CodecOutput, whole=(p for quantizer in quantizers for p in quantizer.parameters()))
+
+
+def _keep(job: TrainingJob, module: CodecTraining, metric: str) -> None:
+    """Keep the weights that are the best by a metric."""
+    state = gathered(module.codec.state_dict())
+    if group.rank() == 0:
+        write_arrays(job.weights(metric), {name: value.cpu().numpy() for name, value in state.items()})
+
+
+def _save_companions(module: CodecTraining, job: TrainingJob) -> None:
+    """Keep what was trained beside the codec."""
+    if isinstance(module, AdversarialTraining):
+        save_weights(module.adversary.discriminator, job.run.discriminator)
+    if module.shaping:
+        save_weights(module.shaping, job.run.path / "alignment.safetensors")
+
+
+def _validation(job: TrainingJob, place: Place) -> list[Batch]:
+    """The windows that the first process judges the codec by."""
     spec, train = job.spec, job.spec.train
+    if place.rank and train.strategy != "fsdp":
+        return []
     labelled = _looks_at_labels(spec)
     return validation_batches(job.val, spec.data, train.batch_size, train.val_batches, labelled)
 
@@ -167,18 +242,20 @@ def _check_precision(spec: RunSpec, device: torch.device) -> None:
         raise ConfigError([mistake])
 
 
-def _trainer(
-    spec: RunSpec, folder: Path, device: torch.device, callback: StepCallback, steps: int
-) -> pl.Trainer:
-    train = spec.train
+def _trainer(job: TrainingJob, device: torch.device, callback: StepCallback, steps: int) -> pl.Trainer:
+    """A trainer of one device: what several do together is in `anycodec.torch.parallel`."""
+    spec, train, folder = job.spec, job.spec.train, job.run.path
+    settings = by_lightning(train, steps) if spec.adversarial is None else by_hand(train)
+    if dist.is_initialized():  # or it would take torchrun's variables for its own
+        settings["plugins"] = [*settings.get("plugins", []), LightningEnvironment()]
     with _quiet_lightning():
         return pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            **(by_lightning(train, steps) if spec.adversarial is None else by_hand(train)),
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            **settings,
             max_epochs=-1,
             callbacks=[callback],
-            logger=_loggers(spec, folder),
+            logger=_loggers(spec, folder) if group.rank() == 0 else [],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -243,6 +320,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
             warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

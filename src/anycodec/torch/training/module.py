@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -19,6 +20,8 @@ from anycodec.config.train import OptimizerSpec, TrainSpec
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.codecs.klvae import KlVae
 from anycodec.torch.losses import LossTerms
+from anycodec.torch.parallel.gradients import GradientMean, gradient_mean
+from anycodec.torch.parallel.shards import clip
 from anycodec.torch.quantizers import Quantizer
 from anycodec.torch.shaping.base import LatentStep, LatentTerm
 from anycodec.torch.training.batch import Batch, Labelled, labels_of, windows_of
@@ -51,9 +54,13 @@ class CodecTraining(pl.LightningModule):
         self.shaping = nn.ModuleList(shaping)
         self.steps_done = 0
         self.last: dict[str, Tensor] = {}
+        self.mean: GradientMean | None = None
+        self._batches = 0
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = adamw(self.groups(), self.spec.optimizer)
+        trained = (parameter for group in self.groups() for parameter in group["params"])
+        self.mean = gradient_mean(p for p in trained if not isinstance(p, DTensor))
         schedule = LambdaLR(optimizer, schedule_factor(self.spec))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -77,7 +84,18 @@ class CodecTraining(pl.LightningModule):
         total = torch.stack([term.float() for term in terms.values()]).sum()
         shown = {"loss": total} | terms | dict(output.stats)
         self.last = {name: value.detach() for name, value in shown.items()}
+        if self.count() and self.mean:
+            self.mean.expect()
         return total
+
+    def count(self) -> bool:
+        """Note a batch; whether it is the last of its step."""
+        self._batches += 1
+        return self._batches % self.spec.accumulate == 0
+
+    def on_after_backward(self) -> None:
+        if self._batches % self.spec.accumulate == 0 and self.mean:
+            self.mean.finish()
 
     def reconstructed(self, batch: Batch) -> CodecOutput:
         """What the codec makes of a batch, with its labels where it has some."""
@@ -123,7 +141,8 @@ class CodecTraining(pl.LightningModule):
         """Limit the global norm, as Lightning would, which refuses fused optimizers in bf16."""
         if gradient_clip_val is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, float(gradient_clip_val))
+            divided = any(isinstance(p, DTensor) for p in parameters)
+            (clip if divided else nn.utils.clip_grad_norm_)(parameters, float(gradient_clip_val))
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, closure: Any = None) -> None:  # type: ignore[override]
         super().optimizer_step(epoch, batch_idx, optimizer, closure)

@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from anycodec.errors import RunError
+from anycodec.torch.parallel.gradients import gradient_mean
 
 PERSISTENT = 20
 """Overflows in a row that end a training: the scale has then fallen by 2^20, below any that would help."""
@@ -36,6 +37,12 @@ class Update:
         self.scaler = scaler
         self.skipped = 0
         self.in_a_row = 0
+        self._mean = gradient_mean(self._parameters())
+
+    def expect(self) -> None:
+        """The next backward pass is the last one before the step."""
+        if self._mean:
+            self._mean.expect()
 
     def scaled(self, loss: Tensor) -> Tensor:
         """What to propagate back in place of `loss`."""
@@ -47,7 +54,9 @@ class Update:
         return self.scaled(torch.ones((), device=device))
 
     def gradient_norm(self) -> Tensor:
-        """Unscale and clip the gathered gradients; their norm before."""
+        """Average over processes, unscale and clip the gathered gradients; their norm before."""
+        if self._mean:
+            self._mean.finish()
         self.scaler.unscale_(self.optimizer)
         return nn.utils.clip_grad_norm_(self._parameters(), self.clip)
 

@@ -1,0 +1,1 @@
+"""One training in several processes, each with a device of its own."""
