@@ -64,6 +64,7 @@ class AugmentationSpec(Spec):
     guidance_interval: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (
         Field((0.0, 1.0), description="times at which guidance counts; 0 = noise, 1 = data")
     )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="compute precision of drawing")
 
 
 class AugmentationRunSpec(Spec):

@@ -179,6 +179,7 @@ class Pipeline:
             steps=settings.steps,
             guidance=settings.guidance,
             interval=settings.guidance_interval,
+            precision=settings.precision,
         )
         sample.run(
             self._folder / "generator",
