@@ -148,7 +148,8 @@ def augment(
     ] = None,
     samples_per_class: Annotated[int | None, typer.Option(min=2, help="augmentation.per_class=N")] = None,
     precision: Annotated[
-        Literal["fp32", "bf16"] | None, typer.Option(help="Of both trainings and of drawing.", show_default="as configured")
+        Literal["fp32", "bf16"] | None,
+        typer.Option(help="Of both trainings and of drawing.", show_default="as configured"),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processors or GPUs to train on.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices share the work.")] = "auto",
