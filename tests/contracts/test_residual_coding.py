@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.signal import lfilter
 
 from anycodec.bitstream import residual
 from anycodec.bitstream.fields import Damaged
@@ -77,6 +78,15 @@ def test_gaussian_noise_costs_its_entropy():
     """Rounded normal numbers of deviation 20: log2(20 sqrt(2 pi e)) = 6.369 bits."""
     values = np.rint(np.random.default_rng(0).normal(0, 20, (100_000, 1))).astype(np.int64)
     assert 6.36 < 8 * len(residual.encode(values, "TC")) / 100_000 < 6.45
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.2), (1.6, -0.8), (-0.9, 0.0)])
+def test_an_autoregression_costs_the_entropy_of_its_noise(a, b):
+    """x_t = a x_(t-1) + b x_(t-2) + noise of deviation 30: log2(30 sqrt(2 pi e)) = 6.954 bits."""
+    noise = np.random.default_rng(0).normal(0, 30, 100_000)
+    values = lfilter([1], [1, -a, -b], noise)
+    bits = 8 * len(residual.encode(np.rint(values).astype(np.int64)[:, None], "TC")) / 100_000
+    assert 6.94 < bits < 6.954 * 1.02
 
 
 def test_what_can_be_predicted_costs_next_to_nothing():

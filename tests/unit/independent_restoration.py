@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from independent_fields import Fields, RangeDecoder, crc32c
+from independent_wide import decode_wide
 
 TYPES = [
     "bool",
@@ -146,6 +147,11 @@ def decode_stream(data: bytes, axes: str, shape: tuple, reference=None, models=N
     fields = Fields(data)
     bases = [sint(fields) for _ in range(shape[-1])]
     kind = fields.byte()
+    if kind == 2:
+        values = decode_wide(fields, shape[0])
+        assert fields.at == len(data)
+        assert (axes, shape[1:], reference) == ("TC", (1,), None)
+        return np.array(values, np.int64).reshape(shape) + bases
     known = Values(axes, shape, fields.uint() if axes == "TC" else 0, reference)
     known.bases = bases
     if kind == 0:

@@ -23,9 +23,9 @@ from anycodec.bitstream.grid import Decimal, Float, Grid
 from anycodec.bitstream.network import Network
 from anycodec.errors import FormatError
 from anycodec.types import FileInfo, SignalInfo, Tokens
-from anycodec.workflows.predictors import NAMES, builtin
 
 FORMAT = Path(bitstream.__file__).parent / "FORMAT.md"
+GOLDEN = Path(__file__).parents[1] / "golden" / "acz"
 SAMPLES = [3, 4, 4, 5, 7, 6, 5, 5, 1]
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 
@@ -48,14 +48,19 @@ def test_streams_by_the_specification(axes, size, with_reference):
     np.testing.assert_array_equal(decode_stream(stream, axes, values.shape, reference), values)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_streams_of_networks_by_the_specification(name):
-    rng = np.random.default_rng(0)
-    values = np.repeat(rng.normal(500, 70, 20), 9)[:, None] + rng.normal(0, 12, (180, 1))
-    values = np.rint(values).astype(np.int64)
-    stream = residual.encode(values, "TC", network=(0, builtin(name)))
-    found = decode_stream(stream, "TC", values.shape, models={0: layers_of(builtin(name))})
-    np.testing.assert_array_equal(found, values)
+def test_streams_of_networks_by_the_specification():
+    """A file with a network for each of two segments, as anycodec wrote them once."""
+    expected = np.array(json.loads((GOLDEN / "v2_networks.json").read_text())).reshape(2, 600, 1)
+    with AczReader(GOLDEN / "v2_networks.acz") as reader:
+        segments = [segment for _, segment in reader.segments(acz.make_coder())]
+        models = {number: layers_of(network) for number, network in reader.models.items()}
+        for segment, values in zip(segments, expected, strict=True):
+            own = restoration.unpack(segment.restoration, "TC", (600, 1), reader.models)
+            np.testing.assert_array_equal(own, values)
+            part = Fields(segment.restoration)
+            part.byte(), part.blob()
+            np.testing.assert_array_equal(decode_stream(part.rest(), "TC", (600, 1), models=models), values)
+    assert len(models) == 2
 
 
 def example() -> bytes:
@@ -116,6 +121,16 @@ def test_the_example_by_the_specification():
 # --- damage -------------------------------------------------------------------------------------
 
 
+def small_network() -> Network:
+    rng = np.random.default_rng(1)
+    sizes = [(4, 20), (4, 4), (9, 4)]
+    layers = [
+        (rng.integers(-9, 10, size).astype("f4"), rng.integers(-99, 100, size[0]).astype("f4"))
+        for size in sizes
+    ]
+    return Network((layers[0], layers[1], layers[2]))
+
+
 def write_within(path: Path) -> Path:
     """A plain, a raw and a codec segment, and a model."""
     rng = np.random.default_rng(0)
@@ -128,7 +143,7 @@ def write_within(path: Path) -> Path:
         restoration.pack_codec(numbers, grid, "TC", numbers + rng.normal(size=values.shape)),
     ]
     with AczWriter(path, acz.make_header(bound=Bound(max_error=1)), acz.make_coder()) as writer:
-        writer.add_model(builtin(NAMES[0]))
+        writer.add_model(small_network())
         for number, part in enumerate(parts):
             segment = acz.make_segment(rng, start=48 * number)
             writer.add(acz.make_info(0), SegmentData(

@@ -1,7 +1,7 @@
 """Whole numbers on the grid of an error bound, coded losslessly: RESIDUAL streams.
 
-Each value is predicted, by `linear` or `network`, from values that the decoder knows; what is left is range
-coded with the distribution that the predictor expects. FORMAT.md is the specification.
+Each value is predicted, by `linear`, `network` or `wide`, from values that the decoder knows; what is left is
+range coded with the distribution that the predictor expects. FORMAT.md is the specification.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import constriction
 import numpy as np
 
-from anycodec.bitstream import linear
+from anycodec.bitstream import linear, wide
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.lattice import Integers, Lattice, before, lane_length, make_lattice
 from anycodec.bitstream.limits import LARGEST_GRID, LARGEST_SECTION, MOST_MODELS, MOST_RESTORED
@@ -30,7 +30,7 @@ from anycodec.bitstream.network import Network, NetworkModel
 from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 from anycodec.types import Axes
 
-_LINEAR, _NETWORK = 0, 1
+_LINEAR, _NETWORK, _WIDE = 0, 1, 2
 _FARTHEST_REACH = 48
 Predictor = linear.LinearModel | NetworkModel
 
@@ -52,8 +52,7 @@ def encode(
     Raises:
         ValueError: too many values or too large ones.
     """
-    if values.size > MOST_RESTORED or (values.size and np.abs(values).max() > LARGEST_GRID):
-        raise ValueError(f"{values.size} values on the grid of the bound, or one of them, are too many")
+    _check(values)
     fields = FieldWriter()
     lane = lane_length(len(values)) if axes == "TC" else 1
     lattice = make_lattice(axes, values.shape, lane)
@@ -79,6 +78,23 @@ def encode(
     return bytes(fields.data)
 
 
+def encode_wide(values: Integers, number: int) -> bytes:
+    """Code a series [n 1] by a network of the format, see `wide.NAMES`.
+
+    Raises:
+        ValueError: too many values, too large ones or several channels.
+    """
+    _check(values)
+    if values.ndim != 2 or values.shape[1] != 1:
+        raise ValueError(f"a wide network predicts one channel, not values of shape {values.shape}")
+    fields = FieldWriter()
+    bases = _bases(values)
+    fields.sint(int(bases[0]))
+    fields.byte(_WIDE)
+    wide.encode(fields, (values - bases)[:, 0], number)
+    return bytes(fields.data)
+
+
 def decode(
     data: bytes,
     axes: Axes,
@@ -96,6 +112,8 @@ def decode(
     fields = FieldReader(data)
     bases = np.array([fields.sint(LARGEST_GRID, "base") for _ in range(shape[-1])], np.int64)
     kind = fields.byte()
+    if kind == _WIDE:
+        return _decode_wide(fields, axes, shape, reference) + bases
     lane = fields.uint(MOST_RESTORED, "length of a lane") if axes == "TC" else 1
     if kind not in (_LINEAR, _NETWORK) or (axes == "TC" and lane * 64 < min(shape[0], 4096)):
         raise Damaged("a residual of an unknown kind")
@@ -115,6 +133,21 @@ def decode(
     _decode(fields, lattice, history, own)
     fields.finish()
     return history.values[lattice.places].reshape(tuple(shape)) + bases
+
+
+def _check(values: Integers) -> None:
+    if values.size > MOST_RESTORED or (values.size and np.abs(values).max() > LARGEST_GRID):
+        raise ValueError(f"{values.size} values on the grid of the bound, or one of them, are too many")
+
+
+def _decode_wide(
+    fields: FieldReader, axes: Axes, shape: Sequence[int], reference: Integers | None
+) -> Integers:
+    if axes != "TC" or shape[-1] != 1 or reference is not None:
+        raise Damaged("a wide network where none can be")
+    values = wide.decode(fields, shape[0])
+    fields.finish()
+    return values[:, None]
 
 
 def _bases(values: Integers) -> Integers:

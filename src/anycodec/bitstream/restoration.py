@@ -43,11 +43,14 @@ class Mismatch(Damaged):
     """What was restored is not what was encoded: the networks' floats differ too much."""
 
 
-def pack_plain(
-    numbers: Integers, grid: Grid, axes: Axes, network: tuple[int, Network] | None = None
-) -> bytes:
-    """Whole numbers by themselves; `network` as in `residual.encode`."""
-    return _joined(PLAIN, _begin(grid, numbers), residual.encode(numbers, axes, network=network))
+def pack_plain(numbers: Integers, grid: Grid, axes: Axes) -> bytes:
+    """Whole numbers by themselves, each from a line through its neighbours."""
+    return _joined(PLAIN, _begin(grid, numbers), residual.encode(numbers, axes))
+
+
+def pack_wide(numbers: Integers, grid: Grid, network: int) -> bytes:
+    """Whole numbers [n 1] by themselves, by a network of the format: see `wide.NAMES`."""
+    return _joined(PLAIN, _begin(grid, numbers), residual.encode_wide(numbers, network))
 
 
 def pack_codec(numbers: Integers, grid: Grid, axes: Axes, places: NDArray[np.float64]) -> bytes:

@@ -1,61 +1,44 @@
-"""Networks that come with anycodec and predict raw nanopore current better than a line does.
-
-Trained to minimise bits a sample on public reads, one for each generation of pores. A file carries the
-weights of those that it uses, so that it can be read without them.
-"""
+"""Which predictor codes a segment without the codec."""
 
 from __future__ import annotations
-
-from functools import cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.bitstream import residual
-from anycodec.bitstream.container import AczWriter
-from anycodec.bitstream.fields import FieldReader
-from anycodec.bitstream.network import Network, pack_model
-from anycodec.types import FileInfo, SignalInfo
+from anycodec.bitstream import restoration, wide
+from anycodec.bitstream.grid import Grid
+from anycodec.types import Axes
 
-NAMES = ("nanopore-r9", "nanopore-r10")
-_PROBE = 2**13
-"""Samples that the choice of a predictor is made on."""
+_NETWORKS = {"pod5": wide.NANOPORE}
+"""Networks of the format that know the signals of a file format."""
+_NOISE = 2.0
+"""Bits a value."""
 
 
-class Predictors:
-    """The networks of one file while it is written.
+def plain(form: str, numbers: NDArray[np.int64], grid: Grid, axes: Axes) -> bytes:
+    """The restoration of a segment of a file of this format by prediction alone.
 
-    Attributes:
-        models: those that were used so far, by their number in the file.
+    A network is fast and the best where it knows the signal. Where it does no better than coding differences
+    with their entropy, the signal is another one, and a line is tried as well.
     """
-
-    def __init__(self, file: FileInfo, writer: AczWriter) -> None:
-        self._file, self._writer = file, writer
-        self.models: dict[int, Network] = {}
-        self._numbers: dict[str, int] = {}
-
-    def of(self, info: SignalInfo, numbers: NDArray[np.int64]) -> tuple[int, Network] | None:
-        """The network that predicts a segment best; None where a line does, or nearly."""
-        if self._file.format != "pod5" or len(numbers) < 2:
-            return None
-        middle = max(0, (len(numbers) - _PROBE) // 2)
-        probe = numbers[middle : middle + _PROBE]
-        line = len(residual.encode(probe, "TC"))
-        sizes = {name: len(residual.encode(probe, "TC", network=(0, builtin(name)))) for name in NAMES}
-        name = min(sizes, key=lambda one: sizes[one])
-        saved = (line - sizes[name]) / len(probe) * info.length
-        if name not in self._numbers:
-            if saved * self._file.n_signals <= len(pack_model(0, builtin(name))):
-                return None
-            number = self._writer.add_model(builtin(name))
-            self._numbers[name], self.models[number] = number, builtin(name)
-        number = self._numbers[name]
-        return (number, self.models[number]) if saved > 0 else None
+    if not _known(form, numbers, axes):
+        return restoration.pack_plain(numbers, grid, axes)
+    data = restoration.pack_wide(numbers, grid, _NETWORKS[form])
+    if 8 * len(data) < _entropy_of_differences(numbers[:, 0]):
+        return data
+    return min(data, restoration.pack_plain(numbers, grid, axes), key=len)
 
 
-@cache
-def builtin(name: str) -> Network:
-    """A network that comes with anycodec, see `NAMES`."""
-    data = resources.files("anycodec.bitstream").joinpath("models", f"{name}.bin").read_bytes()
-    return Network.unpack(FieldReader(data))
+def leaves_noise(form: str, numbers: NDArray[np.int64], axes: Axes, data: bytes) -> bool:
+    """Whether a network leaves so many bits that they are noise, which no codec foretells."""
+    return _known(form, numbers, axes) and 8 * len(data) > _NOISE * numbers.size
+
+
+def _known(form: str, numbers: NDArray[np.int64], axes: Axes) -> bool:
+    return form in _NETWORKS and axes == "TC" and numbers.shape[-1] == 1
+
+
+def _entropy_of_differences(values: NDArray[np.int64]) -> float:
+    """Bits of all differences by their own histogram."""
+    _, counts = np.unique(np.diff(values), return_counts=True)
+    return float(-(counts * np.log2(counts / max(1, counts.sum()))).sum())

@@ -1,6 +1,6 @@
 """Compression with a guaranteed error bound, or without loss.
 
-Each segment is coded in every way that could be the smallest: from the values before alone (linear, or a
+Each segment is coded in every way that could be the smallest: from the values before alone (by a line, or a
 network for nanopore signals), by way of the codec, or as it is. The smallest is decoded again as
 `decompress` would do it and checked against the original, value by value, before it is written.
 """
@@ -28,7 +28,7 @@ from anycodec.io.base import Format
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Tokens
 from anycodec.workflows.pipeline import Coded, Pipeline
-from anycodec.workflows.predictors import Predictors
+from anycodec.workflows.predictors import leaves_noise, plain
 
 Values = NDArray[np.generic]
 AnyFormat = Format[Any]
@@ -112,7 +112,7 @@ class BoundedEncoder:
     def __init__(self, pipeline: Pipeline, writer: AczWriter, file: FileInfo, bound: Bound) -> None:
         self._pipeline, self._writer, self._bound = pipeline, writer, bound
         self._format: AnyFormat = get_format(pipeline.source.type)
-        self._predictors = Predictors(file, writer)
+        self._file = file
 
     def add(self, signal: Signal) -> None:
         """Code one segment, check it and write it.
@@ -129,7 +129,7 @@ class BoundedEncoder:
         bounds = self._bounds(signal)
         gridded = self._gridded(signal, bounds)
         best = min(self._candidates(signal, gridded), key=self._size)
-        restored = restored_values(self._pipeline, signal.info, best, self._predictors.models)
+        restored = restored_values(self._pipeline, signal.info, best, {})
         if not _holds(signal, restored, bounds):
             raise AssertionError(f"signal {signal.info.id!r} from {signal.start} would exceed its bound")
         self._writer.add(signal.info, best)
@@ -161,10 +161,10 @@ class BoundedEncoder:
             yield self._segment(signal, restoration.pack_raw(signal.values))
         if gridded is None:
             return
-        grid, numbers, axes = gridded.grid, gridded.numbers, signal.info.axes
-        plain = restoration.pack_plain(numbers, grid, axes, self._predictors.of(signal.info, numbers))
-        yield self._segment(signal, plain)
-        if not self._codec_can_win(signal, gridded):
+        line = self._plain(gridded, signal.info)
+        yield self._segment(signal, line)
+        noise = leaves_noise(self._file.format, gridded.numbers, signal.info.axes, line)
+        if noise or not self._codec_can_win(signal, gridded):
             return
         yield self._by_codec(signal, gridded)
 
@@ -178,8 +178,12 @@ class BoundedEncoder:
         start = (signal.length - length) // 2
         stretch = replace(signal, values=signal.values[start : start + length], mask=None, attachments={})
         numbers = gridded.numbers[start : start + length]
-        line = restoration.pack_plain(numbers, gridded.grid, "TC")
-        return self._size(self._by_codec(stretch, _Gridded(gridded.grid, numbers))) < _WORTH * len(line)
+        probe = _Gridded(gridded.grid, numbers)
+        return self._size(self._by_codec(stretch, probe)) < _WORTH * len(self._plain(probe, signal.info))
+
+    def _plain(self, gridded: _Gridded, info: SignalInfo) -> bytes:
+        """A segment by prediction alone."""
+        return plain(self._file.format, gridded.numbers, gridded.grid, info.axes)
 
     def _by_codec(self, signal: Signal, gridded: _Gridded) -> SegmentData:
         """A segment by way of the codec."""

@@ -1,0 +1,199 @@
+"""Prediction of samples by a network that looks far back: 32 samples and running averages of all before.
+
+It is part of the format, as the dictionary of a text compressor is, so that files need not carry it. Samples
+are coded one by one, each with a mixture of four logistics around its prediction. `wide_kernels` does the
+work, FORMAT.md (Wide network) says what it is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycodec.bitstream.deflate import read_packed, write_packed
+from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
+from anycodec.bitstream.limits import LARGEST_SECTION
+
+if TYPE_CHECKING:  # numba takes half a second
+    from anycodec.bitstream.wide_kernels import Buffers, Layers, Tables
+
+Integers = NDArray[np.int64]
+Layer = tuple[NDArray[np.int16], NDArray[np.int32]]
+"""Weights [outputs inputs] in 2^-10 and bias [outputs] in 2^-18."""
+
+NAMES = ("nanopore-wide-1",)
+"""Networks by their number in the format; new ones are added at the end, none ever changes."""
+NANOPORE = 0
+
+_INPUTS, _OUTPUTS, _LAGS = 39, 12, 32
+_WIDEST = 256
+_MOST_INPUT = 2**12
+_LARGEST_SHIFT = 40
+_FEWEST_UNITS = 96
+"""16 log2 of the level above which buckets widen."""
+
+
+@dataclass(frozen=True, slots=True)
+class WideNetwork:
+    """Three layers, with rectifiers between them.
+
+    Raises:
+        ValueError: of other sizes, or with sums that 32 bits do not hold.
+    """
+
+    layers: tuple[Layer, Layer, Layer]
+
+    def __post_init__(self) -> None:
+        inputs = _INPUTS
+        for weights, bias in self.layers:
+            if weights.shape != (len(bias), inputs) or not 1 <= len(bias) <= _WIDEST:
+                raise ValueError("a network whose layers do not fit")
+            sums = np.abs(weights.astype(np.int64)).sum(axis=1) * _MOST_INPUT + np.abs(bias.astype(np.int64))
+            if sums.max() >= 2**31:
+                raise ValueError("a network whose sums are too large")
+            inputs = len(bias)
+        if inputs != _OUTPUTS:
+            raise ValueError("a network of other outputs")
+
+    def pack(self) -> bytes:
+        """The bytes of a model file."""
+        fields = FieldWriter()
+        for weights, bias in self.layers:
+            fields.uint(len(bias))
+            planes = weights.astype("<i2").reshape(-1, 1).view(np.uint8).T
+            write_packed(fields, planes.tobytes() + bias.astype("<i4").tobytes())
+        return bytes(fields.data)
+
+    @classmethod
+    def unpack(cls, fields: FieldReader) -> WideNetwork:
+        """Inverse of `pack`.
+
+        Raises:
+            Damaged: too short.
+            ValueError: not a network.
+        """
+        layers: list[Layer] = []
+        inputs = _INPUTS
+        for _ in range(3):
+            outputs = fields.uint(_WIDEST, "width of a network")
+            content = read_packed(fields, outputs * (2 * inputs + 4), "network")
+            planes = np.frombuffer(content[: 2 * outputs * inputs], np.uint8).reshape(2, -1)
+            weights = np.ascontiguousarray(planes.T).view("<i2").reshape(outputs, inputs)
+            bias = np.frombuffer(content[2 * outputs * inputs :], "<i4")
+            layers.append((weights.astype(np.int16), bias.astype(np.int32)))
+            inputs = outputs
+        return cls((layers[0], layers[1], layers[2]))
+
+
+@cache
+def builtin(number: int) -> WideNetwork:
+    """A network of the format."""
+    name = f"{NAMES[number]}.bin"
+    return WideNetwork.unpack(
+        FieldReader(resources.files("anycodec.bitstream").joinpath("models", name).read_bytes())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the network is told of a segment.
+
+    Attributes:
+        level: 16 log2 of S, how much neighbours differ on average, in grid steps; 0..255.
+        spread: how far samples are from the base on average, in S / 16; 0..255.
+        shift: log2 of a bucket in grid steps.
+    """
+
+    level: int
+    spread: int
+    shift: int
+
+    @classmethod
+    def of(cls, values: Integers) -> Settings:
+        """For a segment of these values less their base."""
+        differences = np.abs(np.diff(values))
+        step = max(1.0, float(differences.mean())) if len(differences) else 1.0
+        level = min(255, round(16 * math.log2(step)))
+        spread = 16 * float(np.abs(values).mean()) / 2 ** (level / 16) if len(values) else 0.0
+        return cls(level, min(255, round(spread)), max(0, (level - _FEWEST_UNITS) // 16))
+
+    def numbers(self) -> Integers:
+        """For the kernels: with S as a factor into 2^-8 and back into 16ths of a step, in 2^-16 and 2^-4."""
+        gain, size = round(2 ** (24 - self.level / 16)), round(2 ** (8 + self.level / 16))
+        return np.array([self.level, self.spread, self.shift, gain, size], np.int64)
+
+
+def encode(fields: FieldWriter, values: Integers, number: int) -> None:
+    """Append the predictor and the coded values [n], less their base."""
+    from anycodec.bitstream import wide_kernels
+
+    settings = Settings.of(values)
+    network = builtin(number)
+    padded = np.concatenate([np.zeros(_LAGS, np.int64), values])
+    words = np.empty(3 * len(values) + 1, np.uint32)
+    used = wide_kernels.encode(
+        padded, np.zeros_like(padded), _flat(network), _tables(), settings.numbers(), _buffers(network), words
+    )
+    fields.uint(number)
+    fields.byte(settings.level)
+    fields.byte(settings.spread)
+    fields.byte(settings.shift)
+    fields.blob(words[:used].astype("<u4").tobytes())
+
+
+def decode(fields: FieldReader, n: int) -> Integers:
+    """The n values, less their base.
+
+    Raises:
+        Damaged: not what `encode` writes.
+    """
+    from anycodec.bitstream import wide_kernels
+
+    number = fields.uint(2**16, "number of a network")
+    if number >= len(NAMES):
+        raise Damaged(f"network {number} of the format is unknown; a newer anycodec may read it")
+    settings = Settings(fields.byte(), fields.byte(), fields.byte())
+    body = fields.blob(LARGEST_SECTION, "residual")
+    if settings.shift > _LARGEST_SHIFT or len(body) % 4:
+        raise Damaged("a wide network out of bounds")
+    network = builtin(number)
+    padded = np.zeros(_LAGS + n, np.int64)
+    words = np.frombuffer(body, "<u4").astype(np.uint32)
+    if not wide_kernels.decode(
+        padded, np.zeros_like(padded), _flat(network), _tables(), settings.numbers(), _buffers(network), words
+    ):
+        raise Damaged("a residual that no encoder writes")
+    return padded[_LAGS:]
+
+
+def _flat(network: WideNetwork) -> Layers:
+    (a, b), (c, d), (e, f) = network.layers
+    return a, b, c, d, e, f
+
+
+@cache
+def _tables() -> Tables:
+    """2^(20 - i/32), 2^(12 - i/32) and, at -12 .. 12 by 16ths, 2^20 sigmoid."""
+    return (
+        np.array([round(2 ** (20 - i / 32)) for i in range(512)], np.int64),
+        np.array([round(2 ** (12 - i / 32)) for i in range(512)], np.int64),
+        np.array([round(2**20 / (1 + math.exp(12 - i / 16))) for i in range(385)], np.int64),
+    )
+
+
+def _buffers(network: WideNetwork) -> Buffers:
+    """Room for averages, a mixture, inputs and sums of each layer, and the range coder."""
+    first, second = (len(bias) for _, bias in network.layers[:2])
+    return (
+        np.zeros(5, np.int64), np.zeros((3, 4), np.int64),
+        np.zeros(_INPUTS, np.int16), np.zeros(first, np.int32),
+        np.zeros(first, np.int16), np.zeros(second, np.int32),
+        np.zeros(second, np.int16), np.zeros(_OUTPUTS, np.int32),
+        np.zeros(4, np.uint64),
+    )  # fmt: skip
