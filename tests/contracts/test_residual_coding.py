@@ -147,6 +147,11 @@ def test_changed_streams_are_refused_or_decode_to_numbers(data):
     assert found.shape == values.shape
 
 
+def test_lanes_without_samples_are_refused():
+    with pytest.raises(Damaged, match="unknown kind"):
+        residual.decode(b"\0\0\0" + b"\1" * 40, "TC", (0, 1))
+
+
 def test_absurd_sizes_are_refused_before_memory_is_taken():
     with pytest.raises(Damaged, match="above the limit"):
         residual.decode(b"\0" * 40, "TC", (MOST_RESTORED + 1, 1))

@@ -63,6 +63,18 @@ def test_a_nearly_constant_signal_with_an_outlier_stays_finite():
     assert np.isfinite(normalizer.apply(part.windows, normalizer.statistics(part))).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spec", [MedianMadSpec(), RevinSpec()])
+def test_the_largest_floats_have_statistics(spec):
+    most = np.finfo(np.float32).max
+    part = segment(np.array([[most], [-most], [-most], [most], [most]]))
+    normalizer = make_normalizer(spec)
+    affine = normalizer.statistics(part)
+    assert np.isfinite(affine.shift).all()
+    assert np.isfinite(affine.scale).all()
+    assert not np.isnan(normalizer.invert(normalizer.apply(part.windows, affine), affine)).any()
+
+
 def test_revin_is_mean_and_biased_deviation_of_each_window():
     windows = np.array([[[1, 3], [5, 5]], [[0, 10], [2, 4]]], np.float32)
     affine = make_normalizer(RevinSpec()).statistics(segment(np.zeros((4, 2)), windows))

@@ -115,7 +115,7 @@ def decode(
     if kind == _WIDE:
         return _decode_wide(fields, axes, shape, reference) + bases
     lane = fields.uint(MOST_RESTORED, "length of a lane") if axes == "TC" else 1
-    if kind not in (_LINEAR, _NETWORK) or (axes == "TC" and lane * 64 < min(shape[0], 4096)):
+    if kind not in (_LINEAR, _NETWORK) or (axes == "TC" and lane * 64 < max(1, min(shape[0], 4096))):
         raise Damaged("a residual of an unknown kind")
     if kind == _NETWORK and (axes != "TC" or reference is not None):
         raise Damaged("a network where none can be")

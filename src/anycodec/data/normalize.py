@@ -85,12 +85,14 @@ class Normalizer(ABC):
     def apply(self, windows: Windows, affine: Affine) -> Windows:
         """Windows [N C *s] in the signal's unit -> network scale."""
         shift, scale = _aligned(affine, windows)
-        return (windows - shift) / scale
+        with np.errstate(over="ignore"):  # the largest floats become infinite
+            return (windows - shift) / scale
 
     def invert(self, windows: Windows, affine: Affine) -> Windows:
         """Windows [N C *s] in network scale -> the signal's unit."""
         shift, scale = _aligned(affine, windows)
-        return windows * scale + shift
+        with np.errstate(over="ignore"):
+            return windows * scale + shift
 
 
 class MedianMad(Normalizer):
@@ -237,14 +239,15 @@ def _robust(x: NDArray[np.float32]) -> tuple[float, float]:
     if not len(x):
         return 0.0, 1.0
     median = float(np.median(x))
-    # against the rounded median that is stored, exact in float32 for neighbouring values
-    distance = np.abs(x - np.float32(median))
+    # against the rounded median that is stored; in float64 the difference is exact and never overflows
+    distance = np.abs(x - np.float64(np.float32(median)))
     scale, deviation = MAD_TO_DEVIATION * float(np.median(distance)), float(x.std(dtype=np.float64))
     return median, scale if scale > SMALLEST_MAD * deviation else deviation
 
 
 def _affine(shift: NDArray[Any], scale: NDArray[Any]) -> Affine:
-    """Statistics as stored; a scale of (numerically) zero becomes 1."""
-    rounded = scale.astype(np.float32)
+    """Statistics as stored, within float32; a scale of (numerically) zero becomes 1."""
+    most = np.finfo(np.float32).max
+    rounded = np.minimum(scale, most).astype(np.float32)
     usable = rounded >= np.finfo(np.float32).tiny
-    return Affine(shift.astype(np.float32), np.where(usable, rounded, np.float32(1)))
+    return Affine(np.clip(shift, -most, most).astype(np.float32), np.where(usable, rounded, np.float32(1)))
