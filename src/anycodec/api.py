@@ -27,6 +27,7 @@ from anycodec.workflows import compress as compression
 from anycodec.workflows import decompress as decompression
 from anycodec.workflows import train as training
 from anycodec.workflows.pipeline import Coded, Pipeline
+from anycodec.workflows.priors import attach, use_prior
 from anycodec.workflows.within_bound import make_bound
 
 Values = NDArray[Any]
@@ -129,22 +130,29 @@ class Codec:
 
     def decompress(self, files: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
         """Restore native files from `.acz`, as `anycodec decompress` does; returns its exit code."""
-        return decompression.run_with(
-            _paths(files), None if out is None else Path(out), lambda _: self._pipeline
-        )
+
+        def pipeline_of(path: Path) -> Pipeline:
+            attach(self._pipeline, path, None)
+            return self._pipeline
+
+        return decompression.run_with(_paths(files), None if out is None else Path(out), pipeline_of)
 
 
-def load(run: str | Path, device: str = "auto") -> Codec:
+def load(run: str | Path, device: str = "auto", prior: str | Path | None = None) -> Codec:
     """A trained run.
 
     Args:
         run: the run directory.
         device: auto, cpu or cuda.
+        prior: run of a learned prior that `compress` codes the tokens with.
 
     Raises:
-        RunError: not a finished run.
+        RunError: not a finished run, or a prior of another codec.
     """
-    return Codec(Pipeline.open(Path(run), device))
+    pipeline = Pipeline.open(Path(run), device)
+    if prior is not None:
+        use_prior(pipeline, Path(prior))
+    return Codec(pipeline)
 
 
 class SeriesCodec:

@@ -19,6 +19,7 @@ from anycodec.config.evaluation import ClassicalSpec, ClassifierSpec
 from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.generator import GeneratorSpec
+from anycodec.config.prior import PriorRunSpec
 from anycodec.config.process import ProcessSpec
 from anycodec.config.run import RunSpec
 from anycodec.config.train import LoopSpec
@@ -308,6 +309,62 @@ class GeneratorJob:
     quiet: bool = False
 
 
+class PriorExamples(Protocol):
+    """Tokens of a split with their neighbours."""
+
+    def count(self, level: int) -> int:
+        """Tokens of a level."""
+
+    def batch(
+        self, level: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Neighbours [n J], places in the window [n axes] and codes [n] of tokens 0 .. `count` - 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorLevel:
+    """What the network of a prior for one level is for.
+
+    Attributes:
+        sources: level of each neighbour [J], ascending.
+        sizes: codes of those levels.
+        places: along each axis of a window that are told apart; 1 = none.
+        counts: how often each code occurs in training, [K].
+        groups: of each code, [K] of 0, 1, ..; None where each is its own.
+    """
+
+    sources: tuple[int, ...]
+    sizes: Mapping[int, int]
+    places: tuple[int, ...]
+    counts: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorJob:
+    """Everything an engine needs to train a prior.
+
+    Attributes:
+        spec: resolved configuration.
+        levels: what each network is for.
+        train: tokens of the training split.
+        val: tokens of the validation split.
+        run: where checkpoints, metrics and logs go.
+        keep: takes the best weights of each level by name; see `anycodec.bitstream.prior_network.quantised`.
+        resume: continue from `run.resume` if it is there.
+        quiet: no progress bar.
+    """
+
+    spec: PriorRunSpec
+    levels: tuple[PriorLevel, ...]
+    train: PriorExamples
+    val: PriorExamples
+    run: RunDirectory
+    keep: Callable[[Sequence[Mapping[str, NDArray[np.float32]]]], None]
+    resume: bool = False
+    quiet: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How to draw samples.
@@ -482,6 +539,9 @@ class Engine(Protocol):
         Raises:
             RunError: weights that don't belong to the configuration; unknown and missing keys are listed.
         """
+
+    def train_prior(self, job: PriorJob) -> TrainingResult:
+        """Train a prior to `spec.train.steps`, keeping the run directory resumable at any time."""
 
     def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
         """Leave a run's resumable state in the form that every engine reads, `anycodec.training.snapshot`.

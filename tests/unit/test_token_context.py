@@ -197,7 +197,7 @@ def test_statistics_of_a_walk_save_bits():
 def test_codes_that_look_alike_share_a_group():
     counts = np.array([100] * 32)
     codec = Twins()
-    features = statistics._code_features(codec, [counts, np.ones(4, int)], 0, (1, 1))
+    features = statistics.code_features(codec, [counts, np.ones(4, int)], 0, (1, 1))
     np.testing.assert_allclose(features[:, 0], np.arange(32))
     groups = statistics._group_codes(features, counts, 8)
     assert all(np.ptp(np.flatnonzero(groups == group)) < 16 for group in range(groups.max() + 1))

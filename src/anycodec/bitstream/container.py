@@ -54,7 +54,7 @@ class AczWriter:
         self._path = Path(path)
         self._header = header
         self._coder = coder
-        self._version = TOKENS_ONLY if header.bound is None else RESTORING
+        self._version = RESTORING if header.requires else TOKENS_ONLY
         self._models = 0
         self._resources = ExitStack()
         self._file: BinaryIO

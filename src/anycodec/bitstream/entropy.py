@@ -12,8 +12,9 @@ trellis are foretold (`trellis.py`). Every stream starts afresh. FORMAT.md says 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import constriction
 import numpy as np
@@ -23,6 +24,8 @@ from anycodec.bitstream.adaptation import INCREMENT, Symbols, blocks, bounded, c
 from anycodec.bitstream.context import ContextCoder, TokenContext
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.limits import LARGEST_CODEBOOK, MOST_LEVELS, MOST_TOKENS
+from anycodec.bitstream.prior import Prior
+from anycodec.bitstream.prior_lanes import Grid
 from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -43,8 +46,10 @@ STRONGEST = 12
 _RAW = 0
 _ADAPTIVE = 1
 _CONTEXT = 64
+_PRIOR = 65
 _TRELLIS = 66
-"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive, 64 with context, 66 foretold on a trellis."""
+"""Mode byte of a stream: 0 bit-packed, 1 + strength adaptive, 64 with context, 65 by a learned prior,
+66 foretold on a trellis."""
 _CHUNK = 2**16
 
 
@@ -55,6 +60,9 @@ class AdaptiveCoder:
         priors: how often each code occurred in training, [K] integers a level.
         contexts: what training knows of tokens in context, by level.
         trellises: states of the trellis that the tokens of a window follow, by level.
+
+    Attributes:
+        prior: the learned prior that streams may use, None where there is none.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class AdaptiveCoder:
     ) -> None:
         if not 1 <= len(priors) <= MOST_LEVELS:
             raise ValueError(f"{len(priors)} levels, 1 to {MOST_LEVELS} can be coded")
+        self.prior: Prior | None = None
         self._priors = [_checked(prior) for prior in priors]
         self._contexts = {
             level: ContextCoder(context, self._priors[level]) for level, context in (contexts or {}).items()
@@ -83,6 +92,54 @@ class AdaptiveCoder:
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each level."""
         return tuple(len(prior) for prior in self._priors)
+
+    def with_prior(self, prior: Prior | None) -> Self:
+        """The same coder with this learned prior.
+
+        Raises:
+            ValueError: it is of other codebooks.
+        """
+        if prior is not None and prior.codebook_sizes != self.codebook_sizes:
+            raise ValueError(f"a prior of codebooks {prior.codebook_sizes}, not {self.codebook_sizes}")
+        other = copy.copy(self)
+        other.prior = prior
+        return other
+
+    def shorter(self, stream: bytes, grids: Sequence[Grid], beside: int) -> bytes:
+        """A stream of the last of these levels, or the one by the learned prior where that is shorter.
+
+        Args:
+            stream: what `encode` gave.
+            grids: tokens [N *g] of the levels up to this one.
+            beside: windows of the same time, which stand beside each other.
+        """
+        if self.prior is None or not grids[-1].size or not self.prior.fits(grids):
+            return stream
+        return min(stream, bytes([_PRIOR]) + self.prior.encode(grids, beside), key=len)
+
+    def by_prior(self, data: bytes, shape: tuple[int, ...], before: Sequence[Grid]) -> Grid | None:
+        """The tokens of a stream by the learned prior; None where the stream is of another kind.
+
+        Args:
+            data: the stream.
+            shape: [N *g] of its tokens.
+            before: tokens of the levels before.
+
+        Raises:
+            Damaged: not such a stream, or its prior is not at hand.
+        """
+        if not codes_by_prior(data):
+            return None
+        if self.prior is None or self.prior.grids[len(before)] != shape[1:]:
+            raise Damaged("a token stream of a learned prior that is not at hand, or of other windows")
+        return self.prior.decode(data[1:], shape[0], before)
+
+    def first(self, levels: int) -> Self:
+        """The same coder for the first levels alone."""
+        other = copy.copy(self)
+        other._priors = self._priors[:levels]
+        other._contexts = {level: one for level, one in self._contexts.items() if level < levels}
+        return other
 
     def encode(
         self, symbols: Symbols, level: int, coarser: Symbols | None = None, window: int | None = None
@@ -162,6 +219,11 @@ class AdaptiveCoder:
             model.update(symbols[start:stop])
         finish(decoder)
         return symbols
+
+
+def codes_by_prior(stream: bytes) -> bool:
+    """Whether a token stream needs the learned prior."""
+    return stream[:1] == bytes([_PRIOR])
 
 
 class _Model:

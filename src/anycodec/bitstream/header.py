@@ -14,6 +14,8 @@ from anycodec.types import FileInfo
 
 RESTORATION = "restoration"
 """Entry of `requires` in files whose segments hold what restores their values within a bound."""
+PRIOR = "prior"
+"""Entry of `requires` in files whose tokens are coded with a learned prior."""
 Unit = Literal["native", "relative"]
 
 
@@ -49,6 +51,7 @@ class Header:
         codebook_sizes: number of codes a level.
         coder: name of the entropy coder.
         bound: what every value was promised, None where tokens are all there is.
+        prior: the learned prior that codes tokens: `fingerprint`, and `run`, a hint; None where none does.
     """
 
     program: str
@@ -59,6 +62,13 @@ class Header:
     codebook_sizes: tuple[int, ...]
     coder: str = field(default=entropy.NAME)
     bound: Bound | None = None
+    prior: Mapping[str, str] | None = None
+
+    @property
+    def requires(self) -> list[str]:
+        """What a reader of version 1 does not know."""
+        needs = [(RESTORATION, self.bound), (PRIOR, self.prior)]
+        return [name for name, need in needs if need is not None]
 
 
 def pack_header(header: Header) -> bytes:
@@ -73,7 +83,9 @@ def pack_header(header: Header) -> bytes:
             "codebook_sizes": header.codebook_sizes,
             "coder": header.coder,
         }
-        | ({} if header.bound is None else {"requires": [RESTORATION], "bound": asdict(header.bound)})
+        | ({"requires": header.requires} if header.requires else {})
+        | ({} if header.bound is None else {"bound": asdict(header.bound)})
+        | ({} if header.prior is None else {"prior": dict(header.prior)})
     )
     fields = FieldWriter()
     fields.uint(len(text))
@@ -97,6 +109,7 @@ def unpack_header(payload: bytes) -> Header:
     coder = jsons.get(document, "coder", str)
     if coder not in entropy.NAMES:
         raise Damaged(f"unknown entropy coder {coder!r}; a newer anycodec may read it")
+    _check_needs(document)
     return Header(
         program=jsons.get(document, "program", str),
         source_name=name,
@@ -106,6 +119,7 @@ def unpack_header(payload: bytes) -> Header:
         codebook_sizes=sizes,
         coder=coder,
         bound=_bound(document),
+        prior=_prior(document),
     )
 
 
@@ -128,11 +142,21 @@ def file_from_json(document: jsons.Json, path: str) -> FileInfo:
     )
 
 
-def _bound(document: jsons.Json) -> Bound | None:
-    """The bound of a file, whose other needs this program must know as well."""
+def _check_needs(document: jsons.Json) -> None:
+    """Refuse a file that needs what this program does not know."""
     for need in jsons.get(document, "requires", list) if "requires" in document else ():
-        if need != RESTORATION:
+        if need not in (RESTORATION, PRIOR):
             raise Damaged(f"the file requires {need!r:.80}; a newer anycodec may read it")
+
+
+def _prior(document: jsons.Json) -> Mapping[str, str] | None:
+    if "prior" not in document:
+        return None
+    prior = jsons.get(document, "prior", dict)
+    return {name: jsons.get(prior, name, str) for name in ("fingerprint", "run")}
+
+
+def _bound(document: jsons.Json) -> Bound | None:
     if "bound" not in document:
         return None
     bound = jsons.get(document, "bound", dict)

@@ -130,6 +130,21 @@ class AczReader:
         section = self._section(entry.offset, Kind.SIGNAL)
         return self._signals.unpack(entry.signal, section.payload)
 
+    def _require_prior(self, coder: AdaptiveCoder) -> None:
+        """Refuse to read tokens without the prior that coded them, or with another."""
+        need = self.header.prior
+        found = None if coder.prior is None else coder.prior.fingerprint
+        if need is None or found == need["fingerprint"]:
+            return
+        needed = need["fingerprint"][:12]
+        raise FormatError(
+            f"the file needs the learned prior {needed}"
+            if found is None
+            else f"wrong prior: the file needs {needed}, the one given is {found[:12]}",
+            where=str(self._path),
+            how=f"give the prior that wrote it with --prior (it was at {need['run']:.200})",
+        )
+
     def segments(
         self, coder: AdaptiveCoder, selection: Selection | None = None
     ) -> Iterator[tuple[SignalInfo, SegmentData]]:
@@ -145,6 +160,7 @@ class AczReader:
                 f"the run {coder.codebook_sizes}",
                 where=str(self._path),
             )
+        self._require_prior(coder)
         for info, packed in self.records() if selection is None else self.selected(selection):
             with self._blame(f"in the tokens of signal {info.id!r} from {packed.start}"):
                 segment = packed.decode(coder)

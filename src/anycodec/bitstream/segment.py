@@ -33,6 +33,7 @@ class SegmentData:
         mask: booleans shaped like its values, False where one was missing; None = all present.
         attachments: opaque bytes of the native file by name.
         restoration: what brings its values within the bound, see `restoration`; b"" = nothing.
+        beside: how many of its windows are of the same time; a learned prior looks at those before.
     """
 
     start: int
@@ -42,6 +43,7 @@ class SegmentData:
     mask: NDArray[np.bool_] | None = None
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     restoration: bytes = b""
+    beside: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,10 @@ class PackedSegment:
         """
         grids: list[NDArray[np.int64]] = []
         for level, (stream, shape) in enumerate(zip(self.streams, self.shapes, strict=True)):
+            found = coder.by_prior(stream, shape, grids)
+            if found is not None:
+                grids.append(found)
+                continue
             window = math.prod(shape[1:])
             symbols = coder.decode(stream, math.prod(shape), level, _coarser(grids, shape), window)
             grids.append(symbols.reshape(shape))
@@ -115,7 +121,7 @@ def pack_segment(
     for level, grid in enumerate(tokens.grids):
         coarser, window = _coarser(tokens.grids[:level], grid.shape), math.prod(grid.shape[1:])
         stream = coder.encode(grid.ravel(), level, coarser, window)
-        _write_grid(fields, grid, stream)
+        _write_grid(fields, grid, coder.shorter(stream, tokens.grids[: level + 1], segment.beside))
     marks.append(len(fields.data))
     _write_affine(fields, segment.affine, len(tokens))
     marks.append(len(fields.data))

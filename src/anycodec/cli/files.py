@@ -13,6 +13,19 @@ WrittenBy = Annotated[
     Path | None,
     typer.Option("--run", help="The run that compressed them.", show_default="the one recorded in each file"),
 ]
+CodingPrior = Annotated[
+    Path | None,
+    typer.Option("--prior", metavar="RUN", help="Learned prior that codes the tokens.", show_default=False),
+]
+NeededPrior = Annotated[
+    Path | None,
+    typer.Option(
+        "--prior",
+        metavar="RUN",
+        help="The prior that coded them.",
+        show_default="the one recorded in each file",
+    ),
+]
 Reads = Annotated[
     str | None,
     typer.Option(metavar="ID,...|@LIST", help="These reads or series only.", show_default=False),
@@ -46,6 +59,7 @@ def compress(
         typer.Option(help="Unit of --max-error: the signal's, or the range of its values in a segment."),
     ] = "native",
     lossless: Annotated[bool, typer.Option("--lossless", help="Restore all values bit for bit.")] = False,
+    prior: CodingPrior = None,
     device: Device = "auto",
 ) -> int | None:
     """Compress files into .acz files."""
@@ -53,7 +67,7 @@ def compress(
     from anycodec.workflows.within_bound import make_bound
 
     bound = make_bound(max_error, unit, lossless=lossless)
-    return workflow.run(run=run, inputs=files, out=out, device=device, bound=bound)
+    return workflow.run(run=run, inputs=files, out=out, device=device, bound=bound, prior=prior)
 
 
 @app.command()
@@ -70,6 +84,7 @@ def decompress(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Restore what damaged files still hold; say what is missing.")
     ] = False,
+    prior: NeededPrior = None,
     device: Device = "auto",
 ) -> int | None:
     """Restore native files from .acz files, or the parts of them that are asked for."""
@@ -77,7 +92,7 @@ def decompress(
     from anycodec.workflows.parts import make_wanted
 
     wanted = make_wanted(reads, rows, frames, keep_going=keep_going)
-    return workflow.run(files=files, out=out, run=run, device=device, wanted=wanted)
+    return workflow.run(files=files, out=out, run=run, device=device, wanted=wanted, prior=prior)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def sample(
     ] = None,
     device: Device = "auto",
 ) -> int | None:
-    """Draw new signals from a generator, as native files."""
+    """Draw new signals from a generator, or a prior of tokens, as native files."""
     from anycodec.engine import Sampling
     from anycodec.workflows import sample as workflow
 

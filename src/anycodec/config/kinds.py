@@ -10,6 +10,7 @@ from anycodec.config.augmentation import AugmentationRunSpec, augmentation_cross
 from anycodec.config.base import Spec
 from anycodec.config.features_run import FeaturesRunSpec, features_cross_check
 from anycodec.config.generation import GeneratorRunSpec, generation_cross_check
+from anycodec.config.prior import PriorRunSpec
 from anycodec.config.run import RunSpec, cross_check
 from anycodec.config.source import Node
 from anycodec.errors import UserError
@@ -40,7 +41,8 @@ CODEC = Kind("codec", RunSpec, cross_check)
 AUGMENTATION = Kind("augmentation", AugmentationRunSpec, augmentation_cross_check)
 GENERATOR = Kind("generator", GeneratorRunSpec, generation_cross_check)
 FEATURES = Kind("features", FeaturesRunSpec, features_cross_check)
-KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, AUGMENTATION, GENERATOR, FEATURES)}
+PRIOR = Kind("prior", PriorRunSpec, lambda _: [])
+KINDS: dict[str, AnyKind] = {kind.key: kind for kind in (CODEC, AUGMENTATION, GENERATOR, FEATURES, PRIOR)}
 """Kinds by name."""
 
 

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from anycodec.config.base import Spec
 from anycodec.config.keys import ConfigKey, config_keys
-from anycodec.config.kinds import CODEC, GENERATOR, AnyKind, Kind, S, kind_of
+from anycodec.config.kinds import CODEC, GENERATOR, PRIOR, AnyKind, Kind, S, kind_of
 from anycodec.config.mistakes import explain, place
 from anycodec.config.overrides import apply_overrides
-from anycodec.config.presence import missing_data, missing_latents, missing_weights, placed
+from anycodec.config.presence import missing_codec, missing_data, missing_latents, missing_weights, placed
 from anycodec.config.run import RunSpec
 from anycodec.config.schema import TAG
 from anycodec.config.secrets import remove_secrets
@@ -102,6 +102,7 @@ def check_tree(
     if check_paths:
         found += missing_data(root)
         found += missing_latents(root) if kind is GENERATOR else ()
+        found += missing_codec(root) if kind is PRIOR else ()
         found += missing_weights(spec, root) if isinstance(spec, RunSpec) else ()
     if found or spec is None:
         raise ConfigError(sorted(found, key=_reading_order))

@@ -51,6 +51,19 @@ def missing_latents(root: Node) -> Iterator[UserError]:
         )
 
 
+def missing_codec(root: Node) -> Iterator[UserError]:
+    """A mistake where the folder that should be a codec's run is not one."""
+    given = (root.section or {}).get("codec")
+    if given is None or not isinstance(given.value, str):
+        return
+    if not (Path(given.value) / "config.yaml").is_file():
+        yield UserError(
+            f"`codec`: there is no run in {Path(given.value).absolute()}",
+            where=given.where,
+            how="train a codec first, and name its folder: codec=runs/NAME",
+        )
+
+
 def missing_weights(spec: RunSpec, root: Node) -> Iterator[UserError]:
     """Loss terms and metrics whose network has no weights on this machine."""
     needed = [(f"losses.{name}", term.pretrained) for name, term in spec.losses.items()]

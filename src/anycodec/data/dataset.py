@@ -135,8 +135,12 @@ class WindowDataset:
         Raises:
             DataError: its file is damaged.
         """
-        number = int(np.searchsorted(self._ends, index, side="right"))
+        number = self.piece_of(index)
         return self._window(self.pieces[number], self._origin(number, 0, index))
+
+    def piece_of(self, index: int) -> int:
+        """Number of the piece that an item is cut from."""
+        return int(np.searchsorted(self._ends, index, side="right"))
 
     def segments(self) -> Iterator[tuple[NDArray[np.float32], Mask | None]]:
         """All values of the pieces and their masks, a block at a time: what normalizers are fitted on."""

@@ -39,6 +39,7 @@ from anycodec.engine import (
     LpipsNet,
     PictureDistance,
     PictureFeatures,
+    PriorJob,
     TrainingJob,
     TrainingResult,
     WeightsName,
@@ -169,6 +170,10 @@ class JaxEngine:
     ) -> GeneratorRuntime:
         """Only the torch engine can."""
         _refuse("load a generator")
+
+    def train_prior(self, job: PriorJob) -> TrainingResult:
+        """Only the torch engine can."""
+        _refuse("train priors")
 
     def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
         """Nothing to do: what this engine resumes from is what others read."""

@@ -42,6 +42,7 @@ from anycodec.engine import (
     LpipsNet,
     PictureDistance,
     PictureFeatures,
+    PriorJob,
     TrainingJob,
     TrainingResult,
     WeightsName,
@@ -204,6 +205,12 @@ class TorchEngine:
         from anycodec.torch.sampling import load_generator
 
         return load_generator(spec, sizes, weights, choose_device(device))
+
+    def train_prior(self, job: PriorJob) -> TrainingResult:
+        """Train a prior; see `anycodec.engine.Engine.train_prior`."""
+        from anycodec.torch.priors.training import train_prior
+
+        return train_prior(job)
 
     def hand_over(self, run: RunDirectory, spec: RunSpec, in_channels: int) -> None:
         """Let another engine continue a run; see `anycodec.engine.Engine.hand_over`."""

@@ -16,24 +16,39 @@ from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.inputs import find_files
 from anycodec.workflows.pipeline import Pipeline, Streams
+from anycodec.workflows.prior_data import beside_of
+from anycodec.workflows.priors import prior_entry, use_prior
 from anycodec.workflows.progress import track
 from anycodec.workflows.within_bound import BoundedEncoder
 
 SUFFIX = ".acz"
 
 
-def run(run: Path, inputs: list[Path], out: Path | None, device: str, bound: Bound | None = None) -> int:
+def run(
+    run: Path,
+    inputs: list[Path],
+    out: Path | None,
+    device: str,
+    bound: Bound | None = None,
+    *,
+    prior: Path | None = None,
+) -> int:
     """Compress each file, every value within `bound`; files that can't be read are named and left out.
+
+    `prior` is the run of a learned prior of the codec's tokens.
 
     Returns:
         0, or 2 where a file was left out.
 
     Raises:
-        RunError: not a finished run.
+        RunError: not a finished run, or a prior of another codec.
         DataError: no input holds a usable file.
         UserError: an output exists already, or the codec has no tokens.
     """
-    return run_with(Pipeline.open(run, device), inputs, out, bound)
+    pipeline = Pipeline.open(run, device)
+    if prior is not None:
+        use_prior(pipeline, prior)
+    return run_with(pipeline, inputs, out, bound)
 
 
 def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None, bound: Bound | None = None) -> int:
@@ -124,6 +139,7 @@ def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) 
         codebook_sizes=pipeline.codec.codebook_sizes,
         coder=pipeline.coder.name,
         bound=bound,
+        prior=prior_entry(pipeline),
     )
 
 
@@ -153,6 +169,7 @@ def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal, coder: 
     writer.add(signal.info, SegmentData(
         start=signal.start, length=signal.length, tokens=coded.tokens, affine=coded.affine,
         mask=signal.mask, attachments=signal.attachments,
+        beside=beside_of(pipeline, signal.info, signal.length),
     ))  # fmt: skip
 
 

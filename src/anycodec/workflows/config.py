@@ -25,6 +25,7 @@ from anycodec.config.loader import (
     load_any,
 )
 from anycodec.config.param_json import Converted, convert_param_json
+from anycodec.config.prior import PriorRunSpec
 from anycodec.config.process import ProcessSpec
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.workflows.console import out
@@ -106,6 +107,8 @@ def summary(spec: Spec) -> str:
             what = f"{_generator(spec.generator, spec.process)} on {spec.latents}"
         case FeaturesRunSpec():
             what = f"{spec.data.type} -> features by {spec.features.objective.type}"
+        case PriorRunSpec():
+            what = f"a prior of the tokens of {spec.codec}, {spec.prior.width} wide"
         case AugmentationRunSpec():
             codec, stage = spec.codec_run(spec.data), spec.generator_run(Path("latents"))
             return (

@@ -23,6 +23,7 @@ from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
 from anycodec.workflows.parts import NothingChosen, Wanted, cut, described, losses
 from anycodec.workflows.pipeline import Coded, Pipeline, Streams
+from anycodec.workflows.priors import attach
 from anycodec.workflows.progress import track
 from anycodec.workflows.within_bound import restored_values
 
@@ -38,6 +39,8 @@ def run(
     run: Path | None,
     device: str,
     wanted: Wanted = EVERYTHING,
+    *,
+    prior: Path | None = None,
 ) -> int:
     """Restore each file, or the parts of it that are wanted, those of a folder with its sub-folders.
 
@@ -49,6 +52,7 @@ def run(
         run: of the codec; None = where each file says.
         device: auto, cpu or cuda.
         wanted: parts.
+        prior: run of the prior; None = where each file says.
 
     Returns:
         0, or 2 where a file, or a part that was wanted, was left out.
@@ -60,7 +64,7 @@ def run(
         ResourceError: the disk is full.
     """
     loaded: dict[Path, Pipeline] = {}
-    return run_with(files, out, lambda path: pipeline_of(path, run, device, loaded), wanted)
+    return run_with(files, out, lambda path: pipeline_of(path, run, device, loaded, prior), wanted)
 
 
 def run_with(
@@ -216,14 +220,16 @@ def pipeline_of(
     run: Path | None,
     device: str,
     loaded: dict[Path, Pipeline] | None = None,
+    prior: Path | None = None,
 ) -> Pipeline:
-    """The run of a file.
+    """The run of a file, with the prior that it needs.
 
     Args:
         path: the file.
         run: where it is; None = where the file says.
         device: auto, cpu or cuda.
         loaded: runs that are loaded already, by their folders.
+        prior: the prior's run; None = where the file says.
 
     Raises:
         FormatError: not a readable `.acz` file.
@@ -233,6 +239,7 @@ def pipeline_of(
     loaded = {} if loaded is None else loaded
     if folder not in loaded:
         loaded[folder] = Pipeline.open(folder, device)
+    attach(loaded[folder], path, prior)
     return loaded[folder]
 
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from anycodec.bitstream.container import AczReader, Totals
 from anycodec.bitstream.frame import MAGIC
 from anycodec.checkpoint import RunDirectory
+from anycodec.config.kinds import PRIOR
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.errors import DataError, RunError
 from anycodec.io.formats import default_source, format_for, open_file
@@ -25,6 +26,7 @@ from anycodec.metrics.rate import nominal_rate
 from anycodec.types import SignalInfo
 from anycodec.workflows.bound_rows import bound_rows
 from anycodec.workflows.console import out as console
+from anycodec.workflows.prior_rows import prior_rows, prior_run_rows
 
 _SIGNALS_SHOWN = 12
 _LONGEST_TEXT = 200
@@ -40,7 +42,7 @@ def run(path: Path) -> int:
         DataError: a file that no format reads.
     """
     if path.is_dir():
-        _show_run(RunDirectory(path))
+        _show_folder(RunDirectory(path))
     elif not path.exists():
         raise DataError("there is no such file or folder", where=str(path))
     elif path.suffix.lower() == ".acz" or _starts_with_magic(path):
@@ -63,7 +65,7 @@ def _show_acz(path: Path) -> None:
         header, totals, sizes, size = reader.header, reader.totals, reader.sizes(), reader.size
         written = f"version {reader.version}, written by {reader.header.program}"
         first = next((info for info, _ in reader.records()), None)
-        promised = list(bound_rows(reader))
+        promised, coded_by = list(bound_rows(reader)), list(prior_rows(reader))
         reader.verify()
     codec = header.codec
     _print_rows(
@@ -84,6 +86,7 @@ def _show_acz(path: Path) -> None:
             ("window", _settings(header.source.get("window"))),
             ("normalizer", _settings(header.source.get("normalizer"))),
             *promised,
+            *coded_by,
             *_content_rows(totals, first),
             *_rate_rows(size, totals, header.codebook_sizes),
         ],
@@ -133,6 +136,13 @@ def _value_name(totals: Totals) -> str:
 
 
 # --- run directories ----------------------------------------------------------------------------
+
+
+def _show_folder(folder: RunDirectory) -> None:
+    if folder.kind() is PRIOR:
+        _print_rows(str(folder.path), prior_run_rows(folder))
+    else:
+        _show_run(folder)
 
 
 def _show_run(folder: RunDirectory) -> None:

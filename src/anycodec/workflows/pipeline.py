@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.bitstream.prior import Prior
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import DataSpec, ImageSource
 from anycodec.config.run import RunSpec
@@ -99,6 +100,8 @@ class Pipeline:
         self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
         levels = len(self.codec.codebook_sizes)
         self._coder = token_coder(statistics, levels) if levels else None
+        self.prior_run: Path | None = None
+        """The run of `prior`."""
 
     @property
     def coder(self) -> AdaptiveCoder:
@@ -106,6 +109,15 @@ class Pipeline:
         self.require_tokens()
         assert self._coder is not None
         return self._coder
+
+    @property
+    def prior(self) -> Prior | None:
+        """The learned prior that tokens are coded with."""
+        return None if self._coder is None else self._coder.prior
+
+    def use_prior(self, prior: Prior | None) -> None:
+        """Code tokens with this prior of the codec from now on, or with none."""
+        self._coder = self.coder.with_prior(prior)
 
     def require_tokens(self) -> None:
         """Refuse what needs tokens where there are none.

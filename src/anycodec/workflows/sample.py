@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from anycodec.atomic import atomic_folder, atomic_write
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.generation import GeneratorRunSpec
-from anycodec.config.kinds import CODEC, GENERATOR
+from anycodec.config.kinds import CODEC, GENERATOR, PRIOR
 from anycodec.config.nearest import did_you_mean
 from anycodec.engine import GeneratorRuntime, LatentSizes, Sampling, Windows, get_engine
 from anycodec.errors import RunError, UserError
@@ -27,6 +27,7 @@ from anycodec.workflows.contact_sheet import ContactSheet
 from anycodec.workflows.native import Named, NativeWriter
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.progress import track
+from anycodec.workflows.sample_prior import TrainedPrior
 
 MANIFEST = "samples.json"
 NO_CLASS = "none"
@@ -92,6 +93,11 @@ class TrainedGenerator:
         self._shift, self._scale = statistics["shift"], statistics["scale"]
         self._labels = statistics["labels"]
         self._codec_classes: list[str] = list(self.codec.manifest.get("classes", []))
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What samples say of where they come from."""
+        return {"latents": str(self.run.read_manifest()["latents"]["fingerprint"])}
 
     def draw(self, group: Group, numbers: Sequence[int], seed: int, how: Sampling) -> Iterator[Windows]:
         """Batches of windows [k C *s] in the unit of the data.
@@ -159,7 +165,7 @@ def run(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError("the folder is not empty", where=str(out), how="give a new folder with -o")
-    generator = TrainedGenerator(run, codec, device)
+    generator = open_generator(run, codec, device)
     groups = choose_groups(classes, generator.classes)
     settings = how or Sampling()
     writer, sheet = NativeWriter(generator.native), ContactSheet(generator.native)
@@ -168,14 +174,14 @@ def run(
         for group in track(groups, len(groups), "sampling"):
             inside = folder / group.name if group.name else folder
             inside.mkdir(exist_ok=True)
-            windows = _named(generator.draw(group, range(count), seed, settings), group, sheet)
+            windows = _named(_drawn(generator, group, range(count), seed, settings), group, sheet)
             written = writer.write(inside, windows, group.name or "samples")
             files += [
                 {"file": p.relative_to(folder).as_posix(), "class": group.name or None} for p in written
             ]
         about = {
             "generator": str(run), "seed": seed, "count": count, "codec": generator.codec.fingerprint,
-            "latents": generator.run.read_manifest()["latents"]["fingerprint"],
+            **generator.source,
             "how": {name: value for name, value in asdict(settings).items() if name != "batch"},
             "files": files,
         }  # fmt: skip
@@ -185,6 +191,20 @@ def run(
     console.print(f"{len(groups) * count} samples in {len(files)} files under [bold]{out}[/bold]")
     console.print(f"a look at them: {picture}", markup=False)
     return 0
+
+
+def open_generator(run: Path, codec: Path | None, device: str) -> TrainedGenerator | TrainedPrior:
+    """The run of a generator or of a prior, ready to draw samples; arguments and errors as there."""
+    kind = TrainedPrior if RunDirectory(run).kind() is PRIOR else TrainedGenerator
+    return kind(run, codec, device)
+
+
+def _drawn(
+    generator: TrainedGenerator | TrainedPrior, group: Group, numbers: Sequence[int], seed: int, how: Sampling
+) -> Iterator[Windows]:
+    if isinstance(generator, TrainedPrior):
+        return generator.draw(numbers, seed, how)
+    return generator.draw(group, numbers, seed, how)
 
 
 def open_codec(path: Path, fingerprint: str, device: str = "auto") -> Pipeline:

@@ -63,7 +63,7 @@ def token_statistics(
         n_groups = _affordable_groups(table)
         if n_groups < FEWEST_GROUPS:
             continue
-        features = _code_features(codec, counts.counts, level, token_shape)
+        features = code_features(codec, counts.counts, level, token_shape)
         groups = _group_codes(features, table, n_groups)
         if not groups.any():
             continue
@@ -130,7 +130,7 @@ def _affordable_groups(counts: Counts) -> int:
     return 1 << max(0, most.bit_length() - 1)
 
 
-def _code_features(
+def code_features(
     codec: CodecRuntime, counts: Sequence[Counts], level: int, token_shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """[K d]: what each code of a level decodes to by itself, the other levels at their commonest codes."""

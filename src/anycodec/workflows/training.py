@@ -10,6 +10,7 @@ from anycodec.config.augmentation import AugmentationRunSpec
 from anycodec.config.features_run import FeaturesRunSpec
 from anycodec.config.generation import GeneratorRunSpec
 from anycodec.config.loader import load_any
+from anycodec.config.prior import PriorRunSpec
 from anycodec.config.run import RunSpec
 from anycodec.engine import get_engine
 from anycodec.errors import UserError
@@ -40,6 +41,10 @@ def run(config: Path, overrides: list[str], out: Path | None, resume: bool, quie
 
             if not get_engine("torch").follow(spec.train):
                 features.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
+        case PriorRunSpec():
+            from anycodec.workflows import train_prior
+
+            train_prior.train(spec, _folder(out, spec.name), resume=resume, quiet=quiet)
         case AugmentationRunSpec():
             raise UserError(
                 "this configuration is of several trainings, one after the other",

@@ -29,6 +29,7 @@ from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Tokens
 from anycodec.workflows.pipeline import Coded, Pipeline
 from anycodec.workflows.predictors import leaves_noise, plain
+from anycodec.workflows.prior_data import beside_of
 
 Values = NDArray[np.generic]
 AnyFormat = Format[Any]
@@ -205,6 +206,7 @@ class BoundedEncoder:
             mask=signal.mask,
             attachments=signal.attachments,
             restoration=data,
+            beside=beside_of(self._pipeline, signal.info, signal.length),
         )
 
     def _size(self, segment: SegmentData) -> int:

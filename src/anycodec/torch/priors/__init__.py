@@ -1,0 +1,1 @@
+"""Priors of tokens: their networks in real numbers, and their training."""
