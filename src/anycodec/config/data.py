@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from anycodec.config.base import Spec
+from anycodec.urls import url_of
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -175,7 +176,7 @@ class SourceSpec(Spec):
     """Settings that every source has."""
 
     root: Path | None = Field(
-        None, description="folder (searched recursively), file or glob pattern of the training data"
+        None, description="folder (searched recursively), file, glob pattern or URL of the training data"
     )
     exclude: tuple[str, ...] = Field((), description="glob patterns of files to leave out")
     on_error: Literal["skip", "refuse"] = Field(
@@ -190,8 +191,16 @@ class SourceSpec(Spec):
     stage_limit_gb: float | None = Field(
         None, gt=0, description="more data than this (10^9 bytes) is not staged; null = what the disk holds"
     )
+    cache_limit_gb: float | None = Field(
+        None, gt=0, description="10^9 bytes of local copies of files behind URLs; null = what the disk holds"
+    )
     workers: int = Field(1, ge=0, le=64, description="processes that prepare batches; 0 = in the trainer")
     prefetch: int = Field(4, ge=1, description="batches each worker prepares ahead")
+
+    @field_serializer("root", when_used="json-unless-none")
+    def _written(self, root: Path) -> str:
+        """URLs as they are known, not as paths."""
+        return url_of(root) or str(root)
 
 
 class Pod5Source(SourceSpec):

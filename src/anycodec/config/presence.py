@@ -12,6 +12,7 @@ from anycodec.config.mistakes import place
 from anycodec.config.run import RunSpec
 from anycodec.config.source import Node
 from anycodec.errors import UserError, WeightsError
+from anycodec.urls import has_credentials, url_of
 
 
 def missing_data(root: Node) -> Iterator[UserError]:
@@ -22,6 +23,12 @@ def missing_data(root: Node) -> Iterator[UserError]:
     given = data.section.get("root")
     if given is None or given.value in (None, ""):
         yield UserError("missing key `data.root`: which data?", where=data.where, how="add data.root=DIR")
+    elif isinstance(given.value, str) and has_credentials(given.value):
+        yield UserError(
+            "`data.root` holds a password: a configuration is stored and shared with its runs",
+            where=given.where,
+            how="leave it out, and give it as the protocol's library wants it, such as AWS_SECRET_ACCESS_KEY",
+        )
     elif isinstance(given.value, str) and not _exists(given.value):
         yield UserError(
             f"`data.root`: there is no file or folder {Path(given.value).absolute()}",
@@ -84,6 +91,6 @@ def placed(key: str, mistake: UserError, root: Node) -> UserError:
 
 def _exists(root: str) -> bool:
     """Whether `root` is there, or matches something as a glob pattern."""
-    if Path(root).exists():
+    if url_of(root) is not None or Path(root).exists():
         return True
     return any(glob.iglob(root, recursive=True, include_hidden=True))  # noqa: PTH207 (absolute patterns)

@@ -13,6 +13,7 @@ from anycodec.data.channels import picture_mismatch
 from anycodec.data.readers import OpenFile
 from anycodec.data.reads import Reads
 from anycodec.errors import DataError
+from anycodec.io.remote import size_of
 from anycodec.types import Axes, SignalInfo, Skipped
 
 
@@ -61,7 +62,7 @@ class Catalog:
         """SHA-256 over names relative to `base`, file sizes, ids and shapes: tells data sets apart."""
         digest = hashlib.sha256()
         for path in self.files:
-            digest.update(f"{relative_name(path, base)}\0{Path(path).stat().st_size}\0".encode())
+            digest.update(f"{relative_name(path, base)}\0{size_of(path)}\0".encode())
         for entry in self.entries:
             digest.update(f"{entry.signal}\0{entry.id}\0{entry.shape}\0".encode())
         return digest.hexdigest()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from anycodec.config.data import SourceSpec
 from anycodec.errors import DataError
+from anycodec.io import remote
 from anycodec.types import Skipped
+from anycodec.urls import url_of
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -31,7 +33,7 @@ class Discovery:
 
 
 def discover(root: Path, source: SourceSpec) -> Discovery:
-    """Files of the source's format below a folder, matching a pattern, or a single file.
+    """Files of the source's format below a folder or URL, matching a pattern, or a single file.
 
     Raises:
         DataError: the root is missing or holds no such file.
@@ -64,6 +66,8 @@ def label_of(path: Path, root: Path | None) -> str | None:
 
 def base_folder(root: Path) -> Path:
     """The folder that a data root (folder, file or glob pattern) starts from."""
+    if url_of(root) is not None and not _WILDCARD.search(str(root)):
+        return root.parent if remote.is_file(root) else root
     if root.is_dir():
         return root
     if root.exists():
@@ -78,6 +82,8 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
 
 
 def _candidates(root: Path) -> Iterable[Path]:
+    if url_of(root) is not None:
+        return [file.path for file in remote.listed(root)]
     if root.is_dir():
         return [path for path in root.rglob("*") if path.is_file()]
     if root.exists():
@@ -97,7 +103,7 @@ def _unfit(path: Path, base: Path, suffixes: Sequence[str], exclude: Sequence[st
         return "excluded by data.exclude"
     if not path.name.lower().endswith(tuple(suffixes)):
         return f"not one of {', '.join(suffixes)}"
-    if path.stat().st_size == 0:
+    if remote.size_of(path) == 0:
         return "empty (0 bytes)"
     return None
 

@@ -11,7 +11,10 @@ from typing import Any
 from anycodec.config.data import ArraySource, ImageSource, Pod5Source, SourceSpec, TableSource, VideoSource
 from anycodec.errors import DataError
 from anycodec.io.base import Format, Reader
+from anycodec.io.discover import base_folder
+from anycodec.io.fetched import copy_of, local_copy
 from anycodec.types import FileInfo, Signal
+from anycodec.urls import url_of
 
 _CLASSES = {
     "pod5": "Pod5Format",
@@ -70,14 +73,16 @@ def default_source(name: str) -> SourceSpec:
 
 
 def open_file(path: Path, source: SourceSpec) -> Reader:
-    """Open a file with the settings of its source. Module-level, so that it can be pickled.
+    """Open a file, here or behind a URL, with the settings of its source. Module-level: it can be pickled.
 
     Raises:
         DataError: missing, empty, truncated, foreign, or at odds with `source`.
         MissingExtra: the library for this format is not installed.
     """
     name: str = source.type  # type: ignore[attr-defined]
-    return get_format(name).open(path, source)
+    if source.root is not None and url_of(source.root) is not None:
+        source = source.model_copy(update={"root": copy_of(base_folder(source.root))})
+    return get_format(name).open(local_copy(path, source.cache_limit_gb), source)
 
 
 def probe(path: Path, source: SourceSpec) -> FileInfo:

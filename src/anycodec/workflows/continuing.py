@@ -10,15 +10,14 @@ from anycodec.config.train import FREE_ON_RESUME
 from anycodec.errors import RunError
 from anycodec.workflows.differences import differences
 
-_FREE = (
+_FREE_OF_TRAIN = FREE_ON_RESUME | {"backup_dir", "compile", "early_stop", "tensorboard", "wandb"}
+_FREE_OF_DATA = {"root", "workers", "prefetch", "stage_to", "stage_limit_gb", "cache_limit_gb"}
+_FREE = {
     "engine",
     "latents",
-    *(
-        f"train.{key}"
-        for key in (*FREE_ON_RESUME, "backup_dir", "compile", "early_stop", "tensorboard", "wandb")
-    ),
-    *(f"data.{key}" for key in ("root", "workers", "prefetch", "stage_to", "stage_limit_gb")),
-)
+    *(f"train.{key}" for key in _FREE_OF_TRAIN),
+    *(f"data.{key}" for key in _FREE_OF_DATA),
+}
 """What may change when a run is continued: how long, where and how it is watched, not what it learns."""
 _NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
 

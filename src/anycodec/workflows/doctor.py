@@ -22,8 +22,9 @@ from anycodec.workflows.console import out as console
 from anycodec.workflows.probe import JaxState, NoAnswer, ask, jax_problem, jax_rows, probe_jax
 
 REQUIRED = (
-    "torch", "pytorch-lightning", "pydantic", "typer", "rich", "PyYAML", "numpy", "scipy", "pandas",
-    "pyarrow", "pillow", "constriction", "google-crc32c", "safetensors", "torchmetrics", "matplotlib",
+    "torch", "pytorch-lightning", "pydantic", "typer", "rich", "PyYAML", "numpy", "numba", "scipy", "pandas",
+    "pyarrow", "pillow", "constriction", "google-crc32c", "fsspec", "safetensors", "torchmetrics",
+    "matplotlib",
 )  # fmt: skip
 """Distributions that every installation has, as in pyproject.toml."""
 
@@ -46,6 +47,7 @@ EXTRAS: Mapping[str, Extra] = {
     "track": Extra("TensorBoard and Weights & Biases", ("tensorboard", "wandb")),
     "ray": Extra("tokens on a cluster", ("ray",)),
     "sweep": Extra("searches over settings", ("optuna",)),
+    "remote": Extra("data in object stores: s3://", ("s3fs",)),
     "web": Extra("the web page", ("gradio",)),
     "export": Extra(
         "ONNX and the Hugging Face hub", ("onnx", "onnxscript", "onnxruntime", "huggingface_hub")

@@ -7,11 +7,19 @@ from pathlib import Path
 
 from anycodec.config.data import SourceSpec
 from anycodec.io.discover import base_folder, discover
+from anycodec.io.fetched import local_copy
 from anycodec.types import Skipped
 
 
-def find_files(inputs: Iterable[Path], source: SourceSpec) -> tuple[dict[Path, Path], list[Skipped]]:
+def find_files(
+    inputs: Iterable[Path], source: SourceSpec, *, fetch: bool = True
+) -> tuple[dict[Path, Path], list[Skipped]]:
     """The files of a format, each with its path as seen from the folder given, and what was left out.
+
+    Args:
+        inputs: folders, files, patterns or URLs.
+        source: settings of the format.
+        fetch: whether to have local copies of files behind URLs now; else whoever opens one does.
 
     Raises:
         DataError: an input is missing or holds no such file.
@@ -23,5 +31,6 @@ def find_files(inputs: Iterable[Path], source: SourceSpec) -> tuple[dict[Path, P
         skipped += found.skipped
         base = base_folder(given)
         for path in found.files:
-            files.setdefault(path, path.relative_to(base))
+            here = local_copy(path, source.cache_limit_gb) if fetch else path
+            files.setdefault(here, path.relative_to(base))
     return files, skipped

@@ -15,6 +15,7 @@ from anycodec.config.run import RunSpec
 from anycodec.data.loader import PreparedData, open_data
 from anycodec.errors import DataError, Notice
 from anycodec.io.discover import base_folder, discover
+from anycodec.urls import url_of
 from anycodec.workflows.console import out as console
 from anycodec.workflows.progress import track
 
@@ -36,6 +37,9 @@ def open_staged(spec: RunSpec) -> PreparedData:
 def stage(source: DataSpec) -> DataSpec:
     """The source reading its copy; as it is where there is none, or the copy would be too large."""
     if source.stage_to is None or source.root is None:
+        return source
+    if url_of(source.root) is not None:
+        warnings.warn("the data is not staged: copies of remote files are local anyway", Notice, stacklevel=2)
         return source
     base = base_folder(source.root)
     files = discover(source.root, source).files

@@ -71,7 +71,7 @@ def run(
     if not spec.codec.codebook_sizes:
         raise no_tokens(spec, run)
     header = make_header(run, spec, directory.fingerprint())
-    files, unfit = find_files(inputs, spec.data.model_copy(update={"exclude": ()}))
+    files, unfit = find_files(inputs, spec.data.model_copy(update={"exclude": ()}), fetch=False)
     tasks = plan_tasks(list_sources(files), parse_size(shard_size))
     info = SetInfo(
         fingerprint=header.fingerprint,

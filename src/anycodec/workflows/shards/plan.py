@@ -11,6 +11,7 @@ from pathlib import Path
 
 from anycodec.bitstream.shard_schema import SUFFIX
 from anycodec.errors import UserError
+from anycodec.io.remote import size_of
 
 MOST_FILES = 10_000
 """Files a shard at most."""
@@ -75,7 +76,7 @@ def list_sources(files: Mapping[Path, Path]) -> list[SourceFile]:
                 where=str(path),
                 how="give the folder that holds both, or tokenize into two folders",
             )
-        found[source] = SourceFile(path, source, path.stat().st_size)
+        found[source] = SourceFile(path, source, size_of(path))
     return list(found.values())
 
 

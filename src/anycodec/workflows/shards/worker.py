@@ -14,7 +14,7 @@ from anycodec.bitstream.shard_schema import Row, ShardHeader
 from anycodec.bitstream.shard_writer import ShardWriter
 from anycodec.config.run import RunSpec, window_shape
 from anycodec.errors import DataError
-from anycodec.io.formats import get_format
+from anycodec.io.formats import open_file
 from anycodec.types import SignalInfo, Skipped
 from anycodec.workflows.compress import codec_entry, segments
 from anycodec.workflows.pipeline import Pipeline, Streams
@@ -188,7 +188,7 @@ def file_rows(pipeline: Pipeline, file: SourceFile) -> Iterator[Row]:
     Raises:
         DataError: unreadable, or not what the codec was trained for.
     """
-    with get_format(pipeline.source.type).open(file.path, pipeline.source) as reader:
+    with open_file(file.path, pipeline.source) as reader:
         streams = Streams(pipeline)
         described = replace(reader.info, path=file.path.name)
         info: SignalInfo | None = None
