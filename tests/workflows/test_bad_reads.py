@@ -15,10 +15,14 @@ from typer.testing import CliRunner
 from anycodec.cli import app
 from anycodec.config.data import Pod5Source
 from anycodec.config.loader import load_spec
+from anycodec.data.catalog import scan
 from anycodec.data.loader import find_signals
 from anycodec.data.resample import Resampled, open_at_rate
+from anycodec.data.split import Piece
 from anycodec.errors import ConfigError, Notice
 from anycodec.io.formats import open_file
+from anycodec.workflows.native import Named, NativeWriter, describe_native
+from anycodec.workflows.sample_sets import Layout, load
 from unit.test_io_pod5 import RUN
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")
@@ -215,6 +219,22 @@ def test_a_converted_training_is_evaluated_on_what_it_was_trained_on(
     assert [len(signal) for signal in signals(restored)] == [960] * 3, "files keep their own rate"
     with pod5.Reader(restored) as reader:
         assert {read.run_info.sample_rate for read in reader.reads()} == {4000}
+
+
+def test_generated_reads_have_the_rate_that_they_were_learned_at(rates: Path, tmp_path: Path) -> None:
+    source = Pod5Source(root=rates, sample_rate=5000, rates="resample")
+    catalog = scan(sorted(rates.iterdir()), source, open_at_rate)
+    slow = Piece(catalog.entries[-1], 0, 1200)
+    native = describe_native(slow, source)
+    assert native["rate"] == 5000
+    values = np.full((1, 500), 80, np.float32)
+    (path,) = NativeWriter(native).write(tmp_path, [Named("a", values)], "g")
+    with pod5.Reader(path) as reader:
+        assert [read.run_info.sample_rate for read in reader.reads()] == [5000]
+    layout = Layout(source, jet=False, channels=1, length=1200)
+    (window,) = load([slow], layout, [""], "real").values
+    with open_at_rate(Path(slow.path), source) as opened:
+        np.testing.assert_array_equal(window, opened.fetch(slow.signal, 0, 1200).values.T)
 
 
 @pytest.mark.parametrize(("old", "new"), [(4000, 5000), (5000, 4000), (3012, 4000)])

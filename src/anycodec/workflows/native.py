@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from anycodec.config.data import DataSpec
 from anycodec.data.channels import native_values
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import Piece
 from anycodec.errors import DataError
 from anycodec.io import formats
-from anycodec.io.formats import open_file
 from anycodec.types import Axes, FileInfo, Signal, SignalInfo
 
 _FILE_KEYS = {"pod5": ("run_infos", "vbz"), "video": ("fps", "writer", "pixel_aspect")}
@@ -36,7 +36,7 @@ _UNNAMED = "value"
 
 def describe_native(piece: Piece, source: DataSpec) -> dict[str, Any]:
     """What files like that of `piece` need beside values, JSON-serialisable."""
-    with closing(open_file(Path(piece.path), source)) as reader:
+    with closing(open_at_rate(Path(piece.path), source)) as reader:
         infos = reader.signals()
         info = next(info for number, info in enumerate(infos) if number == piece.signal)
         meta = reader.info.meta
@@ -140,7 +140,8 @@ class NativeWriter:
         return path
 
     def _write_reads(self, path: Path, windows: Sequence[Named]) -> Path:
-        meta = {"run_infos": self._native["file"]["run_infos"][:1], "vbz": self._native["file"]["vbz"]}
+        run = {**self._native["file"]["run_infos"][0], "sample_rate": round(self._native["rate"])}
+        meta = {"run_infos": [run], "vbz": self._native["file"]["vbz"]}
         reads = [
             self._signal(str(uuid.uuid5(uuid.NAMESPACE_URL, f"anycodec:{window.name}")), window.values.T)
             for window in windows

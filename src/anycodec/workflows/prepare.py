@@ -14,6 +14,7 @@ from anycodec.config.data import DataSpec, ImageSource
 from anycodec.data.loader import find_signals
 from anycodec.data.manifest import Manifest, Row, row, write_manifest
 from anycodec.data.readers import Readers
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import Piece, Pieces, make_split
 from anycodec.engine import Windows
 from anycodec.errors import DataError
@@ -105,7 +106,7 @@ def _shrunk(spec: AugmentationRunSpec, folder: Path) -> ImageSource:
     names = [Path(piece.path).relative_to(base).with_suffix(".png") for piece in pieces]
     _refuse_equal(names)
     channels = 1 if wanted.mode == "grey" else 3
-    readers = Readers(data, formats.open_file)
+    readers = Readers(data, open_at_rate)
     for piece, name in track(zip(pieces, names, strict=True), len(pieces), "pictures"):
         pixels = readers.fetch(piece.path, piece.signal, 0, 1).values
         levels = picture_levels(pixels, jet=jet, channels=channels, where=piece.path)

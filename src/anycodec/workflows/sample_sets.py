@@ -14,10 +14,10 @@ from anycodec.config.data import DataSpec, ImageSource
 from anycodec.data.channels import codec_values
 from anycodec.data.loader import find_signals
 from anycodec.data.readers import Readers
+from anycodec.data.resample import open_at_rate
 from anycodec.data.split import Piece, Split, make_split
 from anycodec.engine import Windows
 from anycodec.errors import DataError
-from anycodec.io.formats import open_file
 from anycodec.metrics.area import area_resized
 from anycodec.metrics.colour import jet_levels, jet_misfit
 
@@ -208,7 +208,7 @@ def load(pieces: Sequence[Piece], layout: Layout, classes: Sequence[str], what: 
     values: list[Windows] = []
     labels: list[int] = []
     names: list[str] = []
-    readers = Readers(layout.source, open_file)
+    readers = Readers(layout.source, open_at_rate)
     for piece in pieces[::step]:
         label = 0 if len(classes) == 1 else places.get(piece.label or "")
         if label is None:
@@ -287,7 +287,7 @@ def shows_jet(source: DataSpec, pieces: Sequence[Piece]) -> bool:
 
 
 def _pixels(source: DataSpec, pieces: Iterable[Piece]) -> Iterable[NDArray[np.uint8]]:
-    readers = Readers(source, open_file)
+    readers = Readers(source, open_at_rate)
     for piece in pieces:
         yield readers.fetch(piece.path, piece.signal, 0, 1).values
     readers.close()
