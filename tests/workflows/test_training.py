@@ -181,6 +181,16 @@ def test_the_best_weights_are_kept(config: Path, reads: Path, tmp_path: Path) ->
     assert values[-1] < values[0]
 
 
+def test_the_last_weights_are_kept_on_request(config: Path, reads: Path, tmp_path: Path) -> None:
+    """A learning rate at which the last validation is far from the best one."""
+    overrides = [f"data.root={reads}", "train.best.metric=step", "train.optimizer.lr=10", "data.workers=0"]
+    train(config, [*overrides, "train.clip=null"], tmp_path / "run", False, True)
+    losses = [float(r["val/loss"]) for r in rows(tmp_path / "run") if r["val/loss"]]
+    best = RunDirectory(tmp_path / "run").read_manifest()["training"]["best"]
+    assert losses[-1] > min(losses)
+    assert best["value"] == best["step"] == 60
+
+
 def test_early_stop(config: Path, reads: Path, tmp_path: Path) -> None:
     overrides = [f"data.root={reads}", "train.early_stop.patience=1", "train.early_stop.min_delta=1000"]
     train(config, [*overrides, "data.workers=0"], tmp_path / "run", False, True)

@@ -1,7 +1,7 @@
 """Figures of a validation that can decide which weights a run keeps, by their names in metrics.csv.
 
-All are of normalised windows. `val/snr` and `val/psnr` are in dB; `val/psnr` and `val/ssim` take a range
-of 2, [-1, 1].
+All but `step`, by which the last weights are kept, are of normalised windows. `val/snr` and `val/psnr` are in
+dB; `val/psnr` and `val/ssim` take a range of 2, [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from anycodec.config.nearest import did_you_mean
 Mode = Literal["max", "min"]
 LpipsNet = Literal["alex", "vgg"]
 
+STEP = "step"
 _ANY: Mapping[str, Mode] = MappingProxyType(
-    {"val/loss": "min", "val/mse": "min", "val/l1": "min", "val/snr": "max", "val/psnr": "max"}
+    {"val/loss": "min", "val/mse": "min", "val/l1": "min", "val/snr": "max", "val/psnr": "max", STEP: "max"}
 )
 _TOKENS: Mapping[str, Mode] = MappingProxyType({"val/codes_used": "max", "val/perplexity": "max"})
 """Means over levels, which have their own `val/codes_used_0`, ... where there are several."""

@@ -104,7 +104,10 @@ class EarlyStopSpec(Spec):
 class BestSpec(Spec):
     """Which weights the run keeps."""
 
-    metric: str = Field("val/snr", description="metric that chooses the best weights, as in metrics.csv")
+    metric: str = Field(
+        "val/snr",
+        description="metric that chooses the best weights, as in metrics.csv; step = the last ones",
+    )
     mode: Mode | None = Field(None, description="whether more or less is better; null = as the metric wants")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from anycodec.config.metrics import better
+from anycodec.config.metrics import STEP, better
 from anycodec.config.train import TrainSpec
 from anycodec.engine import Best
 
@@ -28,6 +28,7 @@ class Progress:
 
     def take(self, figures: Mapping[str, float], spec: TrainSpec) -> list[str]:
         """Note a validation; the metrics of `spec.kept_metrics` that were never as good."""
+        figures = {**figures, STEP: self.step}
         improved = [
             metric
             for metric in spec.kept_metrics
