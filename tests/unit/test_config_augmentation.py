@@ -47,9 +47,9 @@ def test_samples_are_enough_for_the_largest_arm():
 
 
 def test_overrides_reach_every_section():
-    overrides = ["codec.train.steps=7", "generator.train.steps=8", "augmentation.budget=10"]
+    overrides = ["codec.train.steps=2007", "generator.train.steps=8", "augmentation.budget=10"]
     spec = load(*overrides, "evaluation.seeds=2")
-    assert (spec.codec.train.steps, spec.generator.train.steps) == (7, 8)
+    assert (spec.codec.train.steps, spec.generator.train.steps) == (2007, 8)
     assert (spec.augmentation.budget, spec.evaluation.seeds) == (10, 2)
 
 
