@@ -44,7 +44,15 @@ CALLS = {
     ),
     "compress": (
         ["r", "a", "-o", "d", "--device", "cpu"],
-        {"run": Path("r"), "inputs": [Path("a")], "out": Path("d"), "device": "cpu", "bound": None},
+        {
+            "run": Path("r"),
+            "inputs": [Path("a")],
+            "out": Path("d"),
+            "device": "cpu",
+            "bound": None,
+            "target": None,
+            "prior": None,
+        },
     ),
     "decompress": (
         ["a.acz", "b.acz"],
@@ -54,15 +62,29 @@ CALLS = {
             "run": None,
             "device": "auto",
             "wanted": Wanted(),
+            "prior": None,
         },
     ),
     "cat": (
         ["a.acz", "--format", "npy"],
-        {"path": Path("a.acz"), "run": None, "device": "auto", "wanted": Wanted(), "form": "npy"},
+        {
+            "path": Path("a.acz"),
+            "run": None,
+            "device": "auto",
+            "wanted": Wanted(),
+            "form": "npy",
+            "prior": None,
+        },
     ),
     "append": (
         ["a.acz", "b", "c"],
-        {"target": Path("a.acz"), "inputs": [Path("b"), Path("c")], "run": None, "device": "auto"},
+        {
+            "target": Path("a.acz"),
+            "inputs": [Path("b"), Path("c")],
+            "run": None,
+            "device": "auto",
+            "prior": None,
+        },
     ),
     "inspect": (["a.acz"], {"path": Path("a.acz")}),
     "split": (

@@ -137,6 +137,7 @@ class AdaptiveCoder:
     def first(self, levels: int) -> Self:
         """The same coder for the first levels alone."""
         other = copy.copy(self)
+        other.prior = None
         other._priors = self._priors[:levels]
         other._contexts = {level: one for level, one in self._contexts.items() if level < levels}
         return other

@@ -51,6 +51,7 @@ class Header:
         codebook_sizes: number of codes a level.
         coder: name of the entropy coder.
         bound: what every value was promised, None where tokens are all there is.
+        rate: what the writer was asked for: `asked`, and the `levels` it kept `of` those of the run.
         prior: the learned prior that codes tokens: `fingerprint`, and `run`, a hint; None where none does.
     """
 
@@ -62,6 +63,7 @@ class Header:
     codebook_sizes: tuple[int, ...]
     coder: str = field(default=entropy.NAME)
     bound: Bound | None = None
+    rate: Mapping[str, Any] | None = None
     prior: Mapping[str, str] | None = None
 
     @property
@@ -85,6 +87,7 @@ def pack_header(header: Header) -> bytes:
         }
         | ({"requires": header.requires} if header.requires else {})
         | ({} if header.bound is None else {"bound": asdict(header.bound)})
+        | ({} if header.rate is None else {"rate": dict(header.rate)})
         | ({} if header.prior is None else {"prior": dict(header.prior)})
     )
     fields = FieldWriter()
@@ -119,6 +122,7 @@ def unpack_header(payload: bytes) -> Header:
         codebook_sizes=sizes,
         coder=coder,
         bound=_bound(document),
+        rate=jsons.get(document, "rate", dict) if "rate" in document else None,
         prior=_prior(document),
     )
 

@@ -59,15 +59,34 @@ def compress(
         typer.Option(help="Unit of --max-error: the signal's, or the range of its values in a segment."),
     ] = "native",
     lossless: Annotated[bool, typer.Option("--lossless", help="Restore all values bit for bit.")] = False,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BITS", help="At most so many bits a sample, value or pixel (0.5bpp).", show_default=False
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(metavar="R", help="At least R times smaller.", show_default=False)
+    ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB", help="At least this PSNR, of series SNR, measured on a sample.", show_default=False
+        ),
+    ] = None,
     prior: CodingPrior = None,
     device: Device = "auto",
 ) -> int | None:
     """Compress files into .acz files."""
     from anycodec.workflows import compress as workflow
+    from anycodec.workflows.rate import make_target
     from anycodec.workflows.within_bound import make_bound
 
     bound = make_bound(max_error, unit, lossless=lossless)
-    return workflow.run(run=run, inputs=files, out=out, device=device, bound=bound, prior=prior)
+    target = make_target(rate, ratio, quality, bound)
+    return workflow.run(
+        run=run, inputs=files, out=out, device=device, bound=bound, target=target, prior=prior
+    )
 
 
 @app.command()
@@ -111,6 +130,7 @@ def cat(
         ),
     ] = None,
     run: WrittenBy = None,
+    prior: NeededPrior = None,
     device: Device = "auto",
 ) -> int | None:
     """Write the values of an .acz file to standard output: CSV of a table, a line a read."""
@@ -118,7 +138,7 @@ def cat(
     from anycodec.workflows.parts import make_wanted
 
     wanted = make_wanted(reads, rows, frames)
-    return workflow.run(path=file, run=run, device=device, wanted=wanted, form=form)
+    return workflow.run(path=file, run=run, device=device, wanted=wanted, form=form, prior=prior)
 
 
 @app.command()
@@ -126,12 +146,13 @@ def append(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="An .acz file.")],
     files: Annotated[list[Path], typer.Argument(metavar="MORE", help="Native files or folders to add.")],
     run: WrittenBy = None,
+    prior: NeededPrior = None,
     device: Device = "auto",
 ) -> int | None:
     """Add reads, or rows of a table, to an .acz file."""
     from anycodec.workflows import append as workflow
 
-    return workflow.run(target=target, inputs=files, run=run, device=device)
+    return workflow.run(target=target, inputs=files, run=run, device=device, prior=prior)
 
 
 @app.command()

@@ -18,13 +18,14 @@ from anycodec.workflows.compress import segments, write_segment
 from anycodec.workflows.console import out as console
 from anycodec.workflows.decompress import pipeline_of
 from anycodec.workflows.inputs import find_files
+from anycodec.workflows.levels import for_file
 from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.progress import track
 from anycodec.workflows.within_bound import BoundedEncoder
 
 
-def run(target: Path, inputs: list[Path], run: Path | None, device: str) -> int:
-    """Add the signals of more native files, with the codec and the bound of the file.
+def run(target: Path, inputs: list[Path], run: Path | None, device: str, prior: Path | None = None) -> int:
+    """Add the signals of more native files, with the codec, the prior and the bound of the file.
 
     Reads become more reads. Rows of a table follow those that are there. All or nothing: what was coded is
     copied to a new file, which takes the place of the old one when it is complete.
@@ -38,7 +39,7 @@ def run(target: Path, inputs: list[Path], run: Path | None, device: str) -> int:
         ResourceError: the disk is full.
     """
     with AczReader(target) as reader:
-        pipeline = pipeline_of(target, run, device)
+        pipeline = pipeline_of(target, run, device, prior=prior)
         reader.require_codec(pipeline.fingerprint)
         found, skipped = find_files(inputs, pipeline.given_files)
         if skipped:
@@ -63,7 +64,7 @@ class Appending:
     """
 
     def __init__(self, reader: AczReader, pipeline: Pipeline, sources: list[Path]) -> None:
-        self._reader, self._pipeline, self._sources = reader, pipeline, sources
+        self._reader, self._pipeline, self._sources = reader, for_file(pipeline, reader.header), sources
         self._format: Format[Any] = get_format(reader.header.file.format)
         self._file = reader.header.file
         self._others: list[FileInfo] = []

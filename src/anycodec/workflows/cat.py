@@ -22,7 +22,14 @@ from anycodec.workflows.parts import Wanted, cut, described, needs_past
 Form = Literal["text", "npy", "raw"]
 
 
-def run(path: Path, run: Path | None, device: str, wanted: Wanted, form: Form | None) -> int:
+def run(
+    path: Path,
+    run: Path | None,
+    device: str,
+    wanted: Wanted,
+    form: Form | None,
+    prior: Path | None = None,
+) -> int:
     """Write the values of a file, or of parts of it, to standard output.
 
     text is the native CSV of a table, a line a read for nanopore, a line a row for arrays. npy is one array
@@ -34,6 +41,7 @@ def run(path: Path, run: Path | None, device: str, wanted: Wanted, form: Form | 
         device: auto, cpu or cuda.
         wanted: parts of it.
         form: None = text for series and reads, npy for pictures and video.
+        prior: run of the learned prior that it needs; None = where the file says.
 
     Raises:
         FormatError: damaged, or written by another codec.
@@ -41,7 +49,7 @@ def run(path: Path, run: Path | None, device: str, wanted: Wanted, form: Form | 
     """
     out = sys.stdout.buffer
     with AczReader(path) as reader:
-        pipeline = pipeline_of(path, run, device)
+        pipeline = pipeline_of(path, run, device, prior=prior)
         reader.require_codec(pipeline.fingerprint)
         format_ = get_format(reader.header.file.format)
         selection = wanted.selection(reader, pipeline, format_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from anycodec import __version__
@@ -19,6 +19,7 @@ from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.prior_data import beside_of
 from anycodec.workflows.priors import prior_entry, use_prior
 from anycodec.workflows.progress import track
+from anycodec.workflows.rate import Measured, Target, choose, out_of_reach
 from anycodec.workflows.within_bound import BoundedEncoder
 
 SUFFIX = ".acz"
@@ -31,11 +32,12 @@ def run(
     device: str,
     bound: Bound | None = None,
     *,
+    target: Target | None = None,
     prior: Path | None = None,
 ) -> int:
     """Compress each file, every value within `bound`; files that can't be read are named and left out.
 
-    `prior` is the run of a learned prior of the codec's tokens.
+    Files come to a `target` where there is one. `prior` is the run of a learned prior of the codec's tokens.
 
     Returns:
         0, or 2 where a file was left out.
@@ -48,22 +50,31 @@ def run(
     pipeline = Pipeline.open(run, device)
     if prior is not None:
         use_prior(pipeline, prior)
-    return run_with(pipeline, inputs, out, bound)
+    return run_with(pipeline, inputs, out, bound, target)
 
 
-def run_with(pipeline: Pipeline, inputs: list[Path], out: Path | None, bound: Bound | None = None) -> int:
+def run_with(
+    pipeline: Pipeline,
+    inputs: list[Path],
+    out: Path | None,
+    bound: Bound | None = None,
+    target: Target | None = None,
+) -> int:
     """Compress with a loaded run; see `run`."""
     pipeline.require_tokens()
     plan, skipped = plan_outputs(pipeline, inputs, out)
     check_targets(plan)
     done: list[tuple[Path, Path]] = []
-    for source, target in track(plan, len(plan), "compressing"):
+    for source, packed in track(plan, len(plan), "compressing"):
         try:
-            compress_file(pipeline, source, target, bound)
+            if target is None:
+                compress_file(pipeline, source, packed, bound)
+            else:
+                console.print(compress_to(pipeline, source, packed, target), markup=False)
         except DataError as error:
             skipped.append(Skipped(str(source), error.what))
             continue
-        done.append((source, target))
+        done.append((source, packed))
     _report(done, skipped)
     return 2 if skipped else 0
 
@@ -115,15 +126,39 @@ def compress_file(pipeline: Pipeline, source: Path, target: Path, bound: Bound |
     target.parent.mkdir(parents=True, exist_ok=True)
     with get_format(pipeline.source.type).open(source, pipeline.source) as reader:
         header = make_header(pipeline, reader.info, bound)
-        streams = Streams(pipeline)
         with AczWriter(target, header, pipeline.coder) as writer:
-            if bound is not None:
-                encoder = BoundedEncoder(pipeline, writer, reader.info, bound)
-                for signal in segments(reader, pipeline):
-                    encoder.add(signal)
-                return
-            for signal in segments(reader, pipeline):
-                write_segment(writer, pipeline, signal, streams.of(signal.info))
+            write_signals(writer, pipeline, segments(reader, pipeline), reader.info, bound)
+
+
+def compress_to(pipeline: Pipeline, source: Path, packed: Path, target: Target) -> str:
+    """Compress one file to a rate, a ratio or a quality; returns what was reached, for people.
+
+    Raises:
+        DataError: as `compress_file`, or out of reach.
+        UserError: the target counts what the file has not.
+    """
+    measured = Measured(pipeline, source)
+    for point in choose(measured, target, source):
+        compress_file(measured.with_point(point, target), source, packed, point.bound)
+        bits = 8 * packed.stat().st_size / measured.units
+        if target.goal == "quality" or bits <= measured.most_bits(target):
+            return f"{source}: {measured.reached(point, bits)}, {target}"
+        packed.unlink()
+    raise out_of_reach(measured, target, source)
+
+
+def write_signals(
+    writer: AczWriter, pipeline: Pipeline, signals: Iterable[Signal], file: FileInfo, bound: Bound | None
+) -> None:
+    """Code segments of one native file in order."""
+    if bound is not None:
+        encoder = BoundedEncoder(pipeline, writer, file, bound)
+        for signal in signals:
+            encoder.add(signal)
+        return
+    streams = Streams(pipeline)
+    for signal in signals:
+        write_segment(writer, pipeline, signal, streams.of(signal.info))
 
 
 def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) -> Header:
@@ -139,6 +174,7 @@ def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) 
         codebook_sizes=pipeline.codec.codebook_sizes,
         coder=pipeline.coder.name,
         bound=bound,
+        rate=pipeline.rate,
         prior=prior_entry(pipeline),
     )
 

@@ -21,6 +21,7 @@ from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, SignalInfo, Skipped
 from anycodec.workflows.compress import SUFFIX, check_targets
 from anycodec.workflows.console import out as console
+from anycodec.workflows.levels import for_file
 from anycodec.workflows.parts import NothingChosen, Wanted, cut, described, losses
 from anycodec.workflows.pipeline import Coded, Pipeline, Streams
 from anycodec.workflows.priors import attach
@@ -162,6 +163,7 @@ def decompress_file(path: Path, target: Path, pipeline: Pipeline, wanted: Wanted
 
 def restored(reader: AczReader, pipeline: Pipeline, selection: Selection | None = None) -> Iterator[Signal]:
     """Segments of an open file, all or those of a selection, decoded, in order."""
+    pipeline = for_file(pipeline, reader.header)
     segments = reader.segments(pipeline.coder, selection)
     if reader.header.bound is not None:
         return _within_bound(reader, segments, pipeline)
@@ -204,7 +206,8 @@ def _within_bound(reader: AczReader, segments: Segments, pipeline: Pipeline) -> 
 def _check_windows(name: str, pipeline: Pipeline, info: SignalInfo, segment: SegmentData) -> None:
     """A well-formed file can still lie about its windows."""
     windows = pipeline.windower.count(pipeline.shape(info, segment.length))
-    size, strides = pipeline.windower.size, pipeline.spec.codec.token_strides
+    levels = len(pipeline.codec.codebook_sizes)
+    size, strides = pipeline.windower.size, pipeline.spec.codec.token_strides[:levels]
     made = [[windows, *(s // f for s, f in zip(size, stride, strict=True))] for stride in strides]
     found = [list(level.shape) for level in segment.tokens.grids]
     if found != made:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors import SafetensorError, safe_open
 
-from anycodec.bitstream.container import AczReader, Totals
+from anycodec.bitstream.container import AczReader, Header, Totals
 from anycodec.bitstream.frame import MAGIC
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.kinds import PRIOR
@@ -86,12 +86,19 @@ def _show_acz(path: Path) -> None:
             ("window", _settings(header.source.get("window"))),
             ("normalizer", _settings(header.source.get("normalizer"))),
             *promised,
+            *_asked_rows(header),
             *coded_by,
             *_content_rows(totals, first),
             *_rate_rows(size, totals, header.codebook_sizes),
         ],
     )
     console.print(_sizes_table(sizes, totals), soft_wrap=False)
+
+
+def _asked_rows(header: Header) -> Rows:
+    if header.rate is not None:
+        kept = f"{header.rate.get('levels')} of {header.rate.get('of')} levels stored"
+        yield "asked for", f"{header.rate.get('asked')}; {kept}"
 
 
 def _content_rows(totals: Totals, first: SignalInfo | None) -> Rows:

@@ -6,8 +6,9 @@ Coded --codec.decode--> windows --normalizer.invert--> stitch --> Signal
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,20 @@ class Pipeline:
         self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
         levels = len(self.codec.codebook_sizes)
         self._coder = token_coder(statistics, levels) if levels else None
+        self.rate: Mapping[str, Any] | None = None
+        """What files say of the rate that was asked for."""
         self.prior_run: Path | None = None
         """The run of `prior`."""
+
+    def noting_rate(self, rate: Mapping[str, Any]) -> Pipeline:
+        """The same run, whose files say what they were asked to come to."""
+        other = copy.copy(self)
+        other.rate = rate
+        return other
+
+    def replace_coder(self, coder: AdaptiveCoder) -> None:
+        """Code tokens with another coder from now on."""
+        self._coder = coder
 
     @property
     def coder(self) -> AdaptiveCoder:
