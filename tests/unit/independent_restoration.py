@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from independent_fields import Fields, RangeDecoder, crc32c
+from independent_regression import decode_regression
 from independent_wide import decode_wide
 
 TYPES = [
@@ -147,10 +148,10 @@ def decode_stream(data: bytes, axes: str, shape: tuple, reference=None, models=N
     fields = Fields(data)
     bases = [sint(fields) for _ in range(shape[-1])]
     kind = fields.byte()
-    if kind == 2:
-        values = decode_wide(fields, shape[0])
+    if kind in (2, 3):
+        assert (axes, reference) == ("TC", None)
+        values = decode_wide(fields, shape[0]) if kind == 2 else decode_regression(fields, *shape)
         assert fields.at == len(data)
-        assert (axes, shape[1:], reference) == ("TC", (1,), None)
         return np.array(values, np.int64).reshape(shape) + bases
     known = Values(axes, shape, fields.uint() if axes == "TC" else 0, reference)
     known.bases = bases

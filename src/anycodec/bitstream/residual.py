@@ -1,7 +1,7 @@
 """Whole numbers on the grid of an error bound, coded losslessly: RESIDUAL streams.
 
-Each value is predicted, by `linear`, `network` or `wide`, from values that the decoder knows; what is left is
-range coded with the distribution that the predictor expects. FORMAT.md is the specification.
+Each value is predicted, by `linear`, `network`, `wide` or `regression`, from values that the decoder knows;
+what is left is range coded with the distribution that the predictor expects. FORMAT.md is the specification.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import constriction
 import numpy as np
 
-from anycodec.bitstream import linear, wide
+from anycodec.bitstream import linear, regression, wide
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.lattice import Integers, Lattice, before, lane_length, make_lattice
 from anycodec.bitstream.limits import LARGEST_GRID, LARGEST_SECTION, MOST_MODELS, MOST_RESTORED
@@ -30,7 +30,7 @@ from anycodec.bitstream.network import Network, NetworkModel
 from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 from anycodec.types import Axes
 
-_LINEAR, _NETWORK, _WIDE = 0, 1, 2
+_LINEAR, _NETWORK, _WIDE, _REGRESSION = 0, 1, 2, 3
 _FARTHEST_REACH = 48
 Predictor = linear.LinearModel | NetworkModel
 
@@ -95,6 +95,24 @@ def encode_wide(values: Integers, number: int) -> bytes:
     return bytes(fields.data)
 
 
+def encode_regression(values: Integers) -> bytes:
+    """Code a series [n C], its channels predicted from each other as well.
+
+    Raises:
+        ValueError: too many values or channels, or too large values.
+    """
+    _check(values)
+    if values.ndim != 2 or values.shape[1] > regression.MOST_CHANNELS:
+        raise ValueError(f"a regression predicts channels of a series, not values of shape {values.shape}")
+    fields = FieldWriter()
+    bases = _bases(values)
+    for base in bases.tolist():
+        fields.sint(base)
+    fields.byte(_REGRESSION)
+    regression.encode(fields, values - bases)
+    return bytes(fields.data)
+
+
 def decode(
     data: bytes,
     axes: Axes,
@@ -114,6 +132,8 @@ def decode(
     kind = fields.byte()
     if kind == _WIDE:
         return _decode_wide(fields, axes, shape, reference) + bases
+    if kind == _REGRESSION:
+        return _decode_regression(fields, axes, shape, reference) + bases
     lane = fields.uint(MOST_RESTORED, "length of a lane") if axes == "TC" else 1
     if kind not in (_LINEAR, _NETWORK) or (axes == "TC" and lane * 64 < max(1, min(shape[0], 4096))):
         raise Damaged("a residual of an unknown kind")
@@ -148,6 +168,16 @@ def _decode_wide(
     values = wide.decode(fields, shape[0])
     fields.finish()
     return values[:, None]
+
+
+def _decode_regression(
+    fields: FieldReader, axes: Axes, shape: Sequence[int], reference: Integers | None
+) -> Integers:
+    if axes != "TC" or reference is not None:
+        raise Damaged("a regression where none can be")
+    values = regression.decode(fields, (shape[0], shape[1]))
+    fields.finish()
+    return values
 
 
 def _bases(values: Integers) -> Integers:

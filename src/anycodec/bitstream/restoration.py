@@ -48,6 +48,11 @@ def pack_plain(numbers: Integers, grid: Grid, axes: Axes) -> bytes:
     return _joined(PLAIN, _begin(grid, numbers), residual.encode(numbers, axes))
 
 
+def pack_regression(numbers: Integers, grid: Grid) -> bytes:
+    """Whole numbers [n C] of a series by themselves, each from those before and beside it."""
+    return _joined(PLAIN, _begin(grid, numbers), residual.encode_regression(numbers))
+
+
 def pack_wide(numbers: Integers, grid: Grid, network: int) -> bytes:
     """Whole numbers [n 1] by themselves, by a network of the format: see `wide.NAMES`."""
     return _joined(PLAIN, _begin(grid, numbers), residual.encode_wide(numbers, network))

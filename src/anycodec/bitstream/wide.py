@@ -179,12 +179,18 @@ def _flat(network: WideNetwork) -> Layers:
 
 @cache
 def _tables() -> Tables:
-    """2^(20 - i/32), 2^(12 - i/32) and, at -12 .. 12 by 16ths, 2^20 sigmoid."""
+    """2^(20 - i/32), 2^(12 - i/32), and that of `sigmoid`."""
     return (
         np.array([round(2 ** (20 - i / 32)) for i in range(512)], np.int64),
         np.array([round(2 ** (12 - i / 32)) for i in range(512)], np.int64),
-        np.array([round(2**20 / (1 + math.exp(12 - i / 16))) for i in range(385)], np.int64),
+        sigmoid(),
     )
+
+
+@cache
+def sigmoid() -> Integers:
+    """2^20 / (1 + e^-x) at x = -12 .. 12 by 16ths."""
+    return np.array([round(2**20 / (1 + math.exp(12 - i / 16))) for i in range(385)], np.int64)
 
 
 def _buffers(network: WideNetwork) -> Buffers:
