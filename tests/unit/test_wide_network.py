@@ -15,9 +15,11 @@ from independent_restoration import decode_stream
 
 import anycodec.jit
 from anycodec import bitstream
-from anycodec.bitstream import residual, wide
+from anycodec.bitstream import residual, restoration, wide
 from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.grid import Decimal, Grid
 from anycodec.bitstream.limits import LARGEST_GRID
+from anycodec.workflows.predictors import leaves_noise, plain
 
 FOLDER = Path(bitstream.__file__).parent
 GOLDEN = Path(__file__).parents[1] / "golden" / "acz" / "wide.json"
@@ -124,6 +126,16 @@ def test_levels_and_noise_cost_little_more_than_the_noise():
 
 def test_a_constant_costs_next_to_nothing():
     assert 8 * len(residual.encode_wide(np.full((20_000, 1), 77), wide.NANOPORE)) / 20_000 < 0.2
+
+
+def test_a_network_predicts_current_and_lines_what_is_none():
+    grid = Grid((Decimal(0, 0, 0),))
+    data = plain("pod5", current(2000), grid, "TC")
+    assert data == restoration.pack_wide(current(2000), grid, wide.NANOPORE)
+    assert leaves_noise("pod5", current(2000), "TC", data)
+    assert not leaves_noise("csv", current(2000), "TC", data)
+    wave = np.rint(3000 * np.sin(np.arange(2000) / 9)).astype(np.int64)[:, None]
+    assert len(plain("pod5", wave, grid, "TC")) < 0.9 * len(restoration.pack_wide(wave, grid, wide.NANOPORE))
 
 
 # --- damage -------------------------------------------------------------------------------------

@@ -10,17 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.bitstream.wide_kernels import (
+from anycodec.bitstream.range_kernels import (
     AT,
-    BUCKETS,
-    LOGISTICS,
-    LONGEST_PLACE,
     LOWER,
     PRECISION,
     RANGE,
-    SIDE,
     Coder,
-    Ints,
     Words,
     begin,
     flush,
@@ -30,6 +25,7 @@ from anycodec.bitstream.wide_kernels import (
     take,
     take_bits,
 )
+from anycodec.bitstream.wide_kernels import BUCKETS, LOGISTICS, LONGEST_PLACE, SIDE, Ints
 from anycodec.jit import compiled
 
 Floats = NDArray[np.float64]

@@ -9,13 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from anycodec.bitstream.range_kernels import (
+    AT,
+    LOWER,
+    PRECISION,
+    RANGE,
+    Coder,
+    Words,
+    begin,
+    flush,
+    pointed,
+    put,
+    put_bits,
+    take,
+    take_bits,
+)
 from anycodec.jit import compiled
 
 Ints = NDArray[np.int64]
 Sums = NDArray[np.int32]
 Narrow = NDArray[np.int16]
-Words = NDArray[np.uint32]
-Coder = NDArray[np.uint64]
 Layers = tuple[Narrow, Sums, Narrow, Sums, Narrow, Sums]
 Tables = tuple[Ints, Ints, Ints]
 Room = tuple[Narrow, Sums, Narrow, Sums, Narrow, Sums]
@@ -26,7 +39,6 @@ LAGS = 32
 INPUTS, LOGISTICS = 39, 4
 MOST_INPUT = 4095
 """Inputs and hidden values are cut to this, in units of 2^-8."""
-PRECISION = 24
 SIDE = 512
 BUCKETS = 2 * SIDE + 2
 LONGEST_PLACE = 48
@@ -35,15 +47,9 @@ _FARTHEST_FEATURE = 2**24
 _FARTHEST_MEAN = 2**14 - 1
 _LARGEST_SCALE = 511
 _CUT = 12 * 2**12 - 1
-_PIECE = 16
 
 LEVEL, SPREAD, SHIFT, GAIN, SIZE = 0, 1, 2, 3, 4
 """Places of the settings."""
-LOWER, RANGE, POINT, AT = 0, 1, 2, 3
-"""Places of a coder's state; AT counts words."""
-_ONE, _32, _24 = np.uint64(1), np.uint64(32), np.uint64(PRECISION)
-_MASK = np.uint64(2**32 - 1)
-_NARROW = np.uint64(2**32)
 
 
 @compiled
@@ -153,108 +159,6 @@ def left(i: int, corner: int, mixture: Ints, sigmoid: Ints) -> int:
         low = sigmoid[piece]
         below += mixture[0, j] * (low + ((sigmoid[piece + 1] - low) * rest >> 8))
     return (below * ((1 << PRECISION) - BUCKETS) >> 32) + i
-
-
-@compiled
-def carry(words: Words, n: int) -> None:
-    """Add one to the last of n words. It ends in the first one at the latest: intervals lie in the whole."""
-    k = n - 1
-    while k > 0 and words[k] == _MASK:
-        words[k] = 0
-        k -= 1
-    words[k] += np.uint32(1)
-
-
-@compiled
-def put(words: Words, coder: Coder, below: int, width: int) -> None:
-    """Encode an interval of 2^-24."""
-    scale = coder[RANGE] >> _24
-    lower = coder[LOWER] + scale * np.uint64(below)
-    if lower < coder[LOWER]:
-        carry(words, int(np.int64(coder[AT])))
-    span = scale * np.uint64(width)
-    if span < _NARROW:
-        words[int(np.int64(coder[AT]))] = np.uint32(lower >> _32)
-        coder[AT] += _ONE
-        lower, span = lower << _32, span << _32
-    coder[LOWER], coder[RANGE] = lower, span
-
-
-@compiled
-def put_bits(words: Words, coder: Coder, value: int, bits: int) -> None:
-    """Encode plain bits, highest first."""
-    while bits > 0:
-        piece = min(bits, _PIECE)
-        bits -= piece
-        put(
-            words,
-            coder,
-            ((value >> bits) & ((1 << piece) - 1)) << (PRECISION - piece),
-            1 << (PRECISION - piece),
-        )
-
-
-@compiled
-def flush(words: Words, coder: Coder) -> None:
-    """The word that singles out the interval: it holds a multiple of 2^32."""
-    last = coder[LOWER] + _MASK
-    if last < coder[LOWER]:
-        carry(words, int(np.int64(coder[AT])))
-    words[int(np.int64(coder[AT]))] = np.uint32(last >> _32)
-    coder[AT] += _ONE
-
-
-@compiled
-def begin(words: Words, coder: Coder) -> None:
-    """State of a decoder; words beyond the last are 0."""
-    coder[LOWER], coder[POINT] = np.uint64(0), np.uint64(0)
-    coder[RANGE] = ~np.uint64(0)
-    for i in range(2):
-        coder[POINT] <<= _32
-        if i < len(words):
-            coder[POINT] |= np.uint64(words[i])
-    coder[AT] = np.uint64(2)
-
-
-@compiled
-def pointed(coder: Coder) -> int:
-    """Where in 0 .. 2^24 - 1 the stream points to; 2^24 where it is damaged."""
-    found = (coder[POINT] - coder[LOWER]) // (coder[RANGE] >> _24)
-    return int(np.int64(min(found, np.uint64(1 << PRECISION))))
-
-
-@compiled
-def take(words: Words, coder: Coder, below: int, width: int) -> bool:
-    """Step over a decoded interval; whether the stream is long enough."""
-    scale = coder[RANGE] >> _24
-    coder[LOWER] += scale * np.uint64(below)
-    coder[RANGE] = scale * np.uint64(width)
-    if coder[RANGE] >= _NARROW:
-        return True
-    at = int(np.int64(coder[AT]))
-    coder[LOWER], coder[RANGE] = coder[LOWER] << _32, coder[RANGE] << _32
-    coder[POINT] <<= _32
-    if at < len(words):
-        coder[POINT] |= np.uint64(words[at])
-    coder[AT] += _ONE
-    return at <= len(words)
-
-
-@compiled
-def take_bits(words: Words, coder: Coder, bits: int) -> int:
-    """Plain bits, highest first; -1 where the stream is damaged."""
-    value = 0
-    while bits > 0:
-        piece = min(bits, _PIECE)
-        bits -= piece
-        found = pointed(coder)
-        if found >= 1 << PRECISION:
-            return -1
-        found >>= PRECISION - piece
-        value = value << piece | found
-        if not take(words, coder, found << (PRECISION - piece), 1 << (PRECISION - piece)):
-            return -1
-    return value
 
 
 @compiled
