@@ -13,6 +13,7 @@ import yaml
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.workflows.sweeps.grid import combinations, parse_axes
+from anycodec.workflows.sweeps.plan import Wanted, common_metric, plan
 from anycodec.workflows.sweeps.state import load_state
 from workflows.sweep_runs import (
     CONFIG,
@@ -260,3 +261,26 @@ def test_a_damaged_state_is_refused(damage: str) -> None:
     done = sweep("--resume")
     assert done.exit_code == 2
     assert "damaged" in shown(done)
+
+
+# --- other kinds of run ------------------------------------------------------------------------------
+
+
+def test_feature_networks_and_generators_are_ranked_by_their_own_figures(working: Path) -> None:
+    data = "data: {type: array, layout: tc, root: data, window: {samples: 32}}\ntrain: {steps: 20}\n"
+    Path("plain.yaml").write_text(f"features: {{objective: {{type: vicreg}}}}\n{data}")
+    Path("classes.yaml").write_text(f"features: {{}}\n{data}")
+    for config, metric in (("plain.yaml", "val/loss"), ("classes.yaml", "val/accuracy")):
+        variants = plan([Path(config)], [], parse_axes(["train.optimizer.lr=1e-3,1e-4"]), Wanted(None, False))
+        assert [variant.settings["train.optimizer.lr"] for variant in variants] == ["1e-3", "1e-4"]
+        assert common_metric(variants) == metric
+    refused = sweep("plain.yaml", "--metric", "val/snr")
+    assert "a validation of this training has no val/snr" in shown(refused)
+    assert "use val/loss" in shown(refused)
+
+
+def test_what_is_several_trainings_is_refused(working: Path) -> None:
+    Path("study.yaml").write_text("augmentation: {}\ndata: {type: image, root: data}\n")
+    refused = sweep("study.yaml")
+    assert refused.exit_code == 2
+    assert "configuration" in shown(refused)

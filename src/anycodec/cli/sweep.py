@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,6 +53,12 @@ def sweep(
     slots: Annotated[
         int | None, typer.Option(min=1, help="Trainings at a time on processors.", show_default="1")
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where trainings run: this machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster.", show_default="a Ray of this machine")
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Further attempts of a run that failed.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in that folder.")] = False,
     slurm: Annotated[
@@ -60,7 +66,7 @@ def sweep(
     ] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")] = Path("runs/sweep"),
 ) -> int | None:
-    """Train many configurations on the GPUs or processors of this machine."""
+    """Train many configurations on the GPUs or processors of this machine, or of a Ray cluster."""
     from anycodec.workflows import sweep as workflow
 
     words = inputs or []
@@ -69,7 +75,7 @@ def sweep(
         configs=[Path(word) for word in words if word not in overrides], overrides=overrides,
         grid=grid or (), search=search or (), trials=optuna, metric=metric,
     )  # fmt: skip
-    allocation = workflow.Allocation(gpus=gpus, per_gpu=per_gpu, slots=slots)
+    allocation = workflow.Allocation(gpus=gpus, per_gpu=per_gpu, slots=slots, engine=engine, address=address)
     if slurm:
         return workflow.write_slurm(request, out, allocation)
     return workflow.run(request, out, allocation=allocation, retries=retries, resume=resume)

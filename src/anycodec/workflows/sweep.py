@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from anycodec.atomic import atomic_write
 from anycodec.checkpoint import RunDirectory
@@ -19,6 +21,7 @@ from anycodec.workflows.sweeps import results
 from anycodec.workflows.sweeps.board import LiveBoard
 from anycodec.workflows.sweeps.folder import SweepFolder
 from anycodec.workflows.sweeps.grid import parse_axes
+from anycodec.workflows.sweeps.launch import Launch, launch_here
 from anycodec.workflows.sweeps.plan import Variant, Wanted, common_metric, find_configs, plan
 from anycodec.workflows.sweeps.plot import metric_plot
 from anycodec.workflows.sweeps.ranges import parse_ranges
@@ -32,19 +35,40 @@ from anycodec.workflows.sweeps.training import finished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """Where runs may train; see `anycodec.workflows.sweeps.slots.allocate`."""
+    """Where runs may train; see `anycodec.workflows.sweeps.slots.allocate`.
+
+    Attributes:
+        gpus: of this machine, by number.
+        per_gpu: trainings on a GPU at a time.
+        slots: trainings at a time on processors.
+        engine: local = this machine, ray = a Ray cluster.
+        address: of the cluster; None = a Ray of this machine.
+    """
 
     gpus: str | None = None
     per_gpu: int = 1
     slots: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
-    def find(self) -> list[Slot]:
-        """The slots on this machine.
+    @contextmanager
+    def opened(self) -> Iterator[tuple[list[Slot], Launch]]:
+        """The slots, and what starts trainings in them.
 
         Raises:
-            UserError: a GPU that is not there.
+            UserError: a GPU that is not there, or a cluster that does not answer.
+            MissingExtra: Ray is not installed.
         """
-        return allocate(self.gpus, self.per_gpu, self.slots, gpus(), processors())
+        if self.engine == "ray":
+            from anycodec.workflows.sweeps.on_ray import ray_slots
+
+            with ray_slots(self.address, self.gpus, self.per_gpu, self.slots) as found:
+                yield found
+            return
+        if self.address is not None:
+            what = "only Ray has an address"
+            raise UserError(what, where=f"--address {self.address}", how="add --engine ray")
+        yield allocate(self.gpus, self.per_gpu, self.slots, gpus(), processors()), launch_here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +110,16 @@ def run(
     Raises:
         ConfigError: the mistakes of all configurations, before anything starts.
         UserError: a GPU that is not there, or the folder holds something else.
-        MissingExtra: a search without Optuna.
+        MissingExtra: a search without Optuna, a cluster without Ray.
         Terminated: SIGTERM or Ctrl-C; every run wrote a checkpoint.
     """
-    slots = allocation.find()
+    with allocation.opened() as (slots, launch):
+        return _run(request, out, slots, launch, retries=retries, resume=resume)
+
+
+def _run(
+    request: Request, out: Path, slots: list[Slot], launch: Launch, *, retries: int, resume: bool
+) -> int:
     folder = SweepFolder(out.resolve())
     wanted = Wanted(request.metric, on_gpu=slots[0].gpu is not None)
     planned = _plan(request, wanted, resume=resume)
@@ -101,7 +131,10 @@ def run(
         state = _resumed(folder, planned, request) if resume else _begun(folder, planned)
         search = _search(folder, state, wanted)
         with LiveBoard(state, retries) as board:
-            stopped = Scheduler(folder, state, slots, retries=retries, board=board, search=search).run()
+            scheduler = Scheduler(
+                folder, state, slots, retries=retries, board=board, search=search, launch=launch
+            )
+            stopped = scheduler.run()
         _report(folder, state)
     if stopped is not None:
         console.print(f"next: anycodec sweep --resume --out {shlex.quote(str(out))}", markup=False)

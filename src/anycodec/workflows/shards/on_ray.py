@@ -41,7 +41,7 @@ class RayExecutor(Executor):
 
     def run(self, job: Job, tasks: Sequence[Task]) -> Generator[Event, None, None]:
         """Run each task to its end; see `Executor.run`."""
-        with _cluster(self._address, self._workers):
+        with cluster(self._address, self._workers):
             gpus = _gpus_a_worker(self._device)
             crew = _Crew(job, self._workers or _room(gpus), gpus)
             try:
@@ -154,7 +154,7 @@ class _Worker:
             found: ShardRecord | Failure = ray.get(self.future)
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
-                raise _unable(error) from error
+                raise unable(error) from error
             shard = self.task.number if self.task else None
             return Lost(shard, _HOW if self.source is None else f"{_HOW}, over {self.source}")
         if isinstance(found, Failure):
@@ -216,7 +216,7 @@ def require_ray() -> None:
         raise MissingExtra("Ray", "ray") from error
 
 
-def _unable(error: Exception) -> ResourceError:
+def unable(error: Exception) -> ResourceError:
     """The error of a node on which workers can't begin."""
     lines = str(error).strip().splitlines()
     return ResourceError(
@@ -226,7 +226,7 @@ def _unable(error: Exception) -> ResourceError:
 
 
 @contextmanager
-def _cluster(address: str | None, workers: int | None) -> Iterator[None]:
+def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     """A connection to Ray, unless this process has one already.
 
     Raises:

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anycodec.checkpoint import RunDirectory
-from anycodec.config.loader import load_spec
-from anycodec.config.loss import LossWindow
-from anycodec.config.metrics import LPIPS, metric_misfit, metric_weights
-from anycodec.config.run import RunSpec, window_shape
 from anycodec.config.schema import TAG
 from anycodec.config.source import JSON_SUFFIXES, YAML_SUFFIXES
 from anycodec.errors import ConfigError, UserError
 from anycodec.workflows.sweeps.grid import Axis, combinations
+from anycodec.workflows.sweeps.kinds import Trained, load_trained, metric_mistake, usual_metric
 
 _LONGEST_NAME = 80
 
@@ -32,7 +29,7 @@ class Variant:
 
     name: str
     settings: dict[str, str]
-    spec: RunSpec
+    spec: Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Wanted:
     """What every run of a sweep must be able to do.
 
     Attributes:
-        metric: column that ranks the runs, None = the `train.best.metric` of all.
+        metric: column that ranks the runs, None = the one by which all keep weights.
         on_gpu: whether they run on GPUs.
     """
 
@@ -125,10 +122,10 @@ def make_variant(
         ConfigError: its mistakes.
     """
     laid = [*overrides, *(f"{key}={value}" for key, value in settings.items())]
-    spec = load_spec(config, [*laid, f"name={name}"])
+    spec = load_trained(config, [*laid, f"name={name}"])
     found = [
         mistake
-        for mistake in (_metric_mistake(spec, wanted.metric), _device_mistake(spec, wanted))
+        for mistake in (wanted.metric and metric_mistake(spec, wanted.metric), _device_mistake(spec, wanted))
         if mistake
     ]
     if found:
@@ -142,7 +139,7 @@ def common_metric(variants: Sequence[Variant]) -> str:
     Raises:
         UserError: they differ.
     """
-    metrics = sorted({variant.spec.train.best.metric for variant in variants})
+    metrics = sorted({usual_metric(variant.spec) for variant in variants})
     if len(metrics) > 1:
         raise UserError(
             f"the runs keep their weights by different metrics: {', '.join(metrics)}",
@@ -181,23 +178,7 @@ def _placed(mistake: UserError, runs: Sequence[str]) -> UserError:
     return UserError(mistake.what, where=where, how=mistake.how)
 
 
-def _metric_mistake(spec: RunSpec, metric: str | None) -> UserError | None:
-    """Why a run can't be ranked by a metric."""
-    if metric is None:
-        return None
-    shape = window_shape(spec.data, spec.codec.axes)
-    window = LossWindow(spec.codec.axes, shape, spec.data.normalizer.type)
-    misfit = metric_misfit("metric", metric, window, len(spec.codec.codebook_sizes))
-    if misfit:
-        return UserError(misfit.what, where="--metric", how=misfit.how)
-    trained = any(term.pretrained == metric_weights(metric) for term in spec.losses.values())
-    if metric in LPIPS and not trained and metric not in spec.train.kept_metrics:
-        how = f"add train.keep_best=[{metric}]"
-        return UserError(f"the training does not measure {metric}", where="--metric", how=how)
-    return None
-
-
-def _device_mistake(spec: RunSpec, wanted: Wanted) -> UserError | None:
+def _device_mistake(spec: Trained, wanted: Wanted) -> UserError | None:
     """Why a run does not fit its slots."""
     if spec.train.device == ("cpu" if wanted.on_gpu else "cuda"):
         how = "set train.device=auto, and choose with --gpus 0,1 or --slots N"

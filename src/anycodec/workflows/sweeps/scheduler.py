@@ -8,6 +8,7 @@ from typing import Protocol
 
 from anycodec.training.stop import StopRequest
 from anycodec.workflows.sweeps.folder import SweepFolder
+from anycodec.workflows.sweeps.launch import Launch, launch_here
 from anycodec.workflows.sweeps.slots import Slot
 from anycodec.workflows.sweeps.state import Job, JobState, SweepState
 from anycodec.workflows.sweeps.training import Training
@@ -52,6 +53,7 @@ class Scheduler:
         retries: further attempts that a run has after its first failure.
         board: shows how it goes.
         search: makes further runs; None = all are planned.
+        launch: starts trainings.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Scheduler:
         retries: int,
         board: Board,
         search: Search | None = None,
+        launch: Launch = launch_here,
     ) -> None:
         self._folder, self._state, self._board, self._search = folder, state, board, search
-        self._retries = retries
+        self._retries, self._launch = retries, launch
         self._free = deque(slots)
         self._waiting = deque(job for job in state.jobs if job.state is JobState.WAITING)
         self._running: list[Training] = []
@@ -90,7 +93,9 @@ class Scheduler:
         while self._free and (job := self._next()):
             job.state = JobState.RUNNING
             slot = self._free.popleft()
-            training = Training(job, slot, self._folder, self._state.working, self._state.metric)
+            training = Training(
+                job, slot, self._folder, self._state.working, self._state.metric, launch=self._launch
+            )
             self._running.append(training)
             self._save()
             self._board.started(training)

@@ -17,18 +17,22 @@ class Slot:
         threads: processor threads for it.
         gpu: index of its GPU as nvidia-smi counts, None = it runs on processors.
         sharing: trainings on that GPU at a time.
+        elsewhere: whoever starts the training chooses the GPU.
     """
 
     name: str
     threads: int
     gpu: int | None = None
     sharing: int = 1
+    elsewhere: bool = False
 
     def environment(self) -> dict[str, str]:
         """Variables that keep a training to its slot."""
         if self.gpu is None:
             return {"CUDA_VISIBLE_DEVICES": ""}
-        chosen = {"CUDA_VISIBLE_DEVICES": str(self.gpu), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        chosen: dict[str, str] = {}
+        if not self.elsewhere:
+            chosen |= {"CUDA_VISIBLE_DEVICES": str(self.gpu), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if self.sharing > 1:  # JAX takes three quarters of a GPU's memory at its start
             chosen["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / self.sharing:.2f}"
         return chosen

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
-import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 from anycodec.checkpoint import RunDirectory
-from anycodec.config.loader import load_spec
+from anycodec.config.kinds import CODEC
 from anycodec.workflows.sweeps.folder import SweepFolder
 from anycodec.workflows.sweeps.follow import Follower
+from anycodec.workflows.sweeps.kinds import load_trained
+from anycodec.workflows.sweeps.launch import Launch
 from anycodec.workflows.sweeps.slots import Slot
 from anycodec.workflows.sweeps.state import Attempt, Job
 
@@ -33,19 +32,23 @@ class Training:
         folder: of the sweep, absolute.
         working: what its relative paths are relative to.
         metric: column of metrics.csv to follow.
+        launch: starts the process.
     """
 
-    def __init__(self, job: Job, slot: Slot, folder: SweepFolder, working: str, metric: str) -> None:
+    def __init__(
+        self, job: Job, slot: Slot, folder: SweepFolder, working: str, metric: str, *, launch: Launch
+    ) -> None:
         self.job, self.slot = job, slot
         self.attempt = Attempt(slot=slot.name, began=round(time.time(), 3))
         job.attempts.append(self.attempt)
-        train = load_spec(folder.config(job.name), check_paths=False).train
+        train = load_trained(folder.config(job.name), check_paths=False).train
         self.steps = train.steps
         self.follower = Follower(RunDirectory(folder.run(job.name)).metrics, metric)
         self._log = folder.log(job.name)
         self._start = self._log.stat().st_size if self._log.exists() else 0
         command = train_command(job.name, folder, None if train.threads else slot.threads)
-        self._process = _start(command, self._log, slot, working)
+        _note_start(command, self._log, slot)
+        self._process = launch([*PROGRAM, *command], slot, self._log, working)
 
     @property
     def seconds(self) -> float:
@@ -57,21 +60,19 @@ class Training:
         code = self._process.poll()
         if code is not None and self.attempt.code is None:
             self.attempt.code, self.attempt.seconds = code, round(self.seconds, 3)
-            self._close()
+            self._process.close()
         return code
 
     def stop(self) -> None:
         """Ask it to write a checkpoint and leave; see `anycodec.workflows.sweeps.child`."""
         if self._process.poll() is None:
             self.attempt.stopped = True
-        self._close()
+        self._process.close()
 
     def kill(self) -> None:
         """End it now, with the processes that read its data."""
         self.attempt.stopped = True
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
 
     def complaint(self) -> str:
         """What it said of its error: the last such line of this attempt's log."""
@@ -80,10 +81,6 @@ class Training:
             lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
         errors = [line for line in lines if line.startswith("error: ")]
         return errors[-1].removeprefix("error: ") if errors else next((x for x in reversed(lines) if x), "")
-
-    def _close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
 
 
 def train_command(name: str, folder: SweepFolder, threads: int | None) -> list[str]:
@@ -94,27 +91,17 @@ def train_command(name: str, folder: SweepFolder, threads: int | None) -> list[s
     return words + ([f"train.threads={threads}"] if threads else [])
 
 
-def _start(words: list[str], log: Path, slot: Slot, working: str) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C reaches the sweep alone."""
-    chosen = slot.environment()
+def _note_start(words: Sequence[str], log: Path, slot: Slot) -> None:
+    """Head the part of an attempt in a run's log."""
+    shown = " ".join(f"{key}={value}" for key, value in slot.environment().items())
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     with log.open("ab") as file:
-        shown = " ".join(f"{key}={value}" for key, value in chosen.items())
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         file.write(f"--- {stamp}, {slot.name}: {shown} anycodec {shlex.join(words)}\n".encode())
-        file.flush()
-        return subprocess.Popen(
-            [*PROGRAM, *words],
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **chosen, "PYTHONUNBUFFERED": "1"},
-            cwd=working,
-            start_new_session=True,
-        )
 
 
 def finished(run: RunDirectory) -> bool:
     """Whether a training came to its end, with all the weights that it keeps."""
     if "training" not in run.read_manifest():
         return False
-    return all("training" in run.best(metric).read_manifest() for metric in run.spec().train.keep_best)
+    kept = run.spec().train.keep_best if run.kind() is CODEC else ()
+    return all("training" in run.best(metric).read_manifest() for metric in kept)
