@@ -68,13 +68,14 @@ def main() -> None:
         config.write_text(dump_spec(demo_spec(folder / "data")), encoding="utf-8")
         for turn in range(turns):
             for processes in PROCESSES:
-                short, long = (
-                    train(config, folder / f"run-{turn}-{processes}-{count}", processes, count, settings)
-                    for count in (max(1, steps // 4), steps)
-                )
-                used = long["processor_seconds"] - short["processor_seconds"]
-                a_step = used / (steps - max(1, steps // 4))
-                found[processes].append(long | {"processor_seconds_a_step": a_step})
+                folders = (folder / f"run-{turn}-{processes}-{part}" for part in ("short", "long"))
+                used, done = 0.0, 0
+                if not options.quick:
+                    done = steps // 4
+                    used = train(config, next(folders), processes, done, settings)["processor_seconds"]
+                run = train(config, next(folders), processes, steps, settings)
+                a_step = (run["processor_seconds"] - used) / (steps - done)
+                found[processes].append(run | {"processor_seconds_a_step": a_step})
     faster = _ratio(found, "samples_per_second")
     dearer = _ratio(found, "processor_seconds_a_step")
     load = statistics.median(run["load"] for runs in found.values() for run in runs)

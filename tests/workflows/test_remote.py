@@ -17,9 +17,10 @@ from anycodec.config.loader import load_spec
 from anycodec.data.loader import open_data
 from anycodec.errors import ConfigError, DataError, ResourceError, UserError
 from anycodec.io import fetched, remote
-from anycodec.io.discover import discover
+from anycodec.io.discover import discover, label_of
 from anycodec.io.fetched import copy_of, local_copy
-from anycodec.workflows.inputs import find_files
+from anycodec.io.formats import open_file
+from anycodec.workflows.inputs import find_files, refuse_urls
 
 CONFIG = """\
 data: {type: table, sample_rate: 1, window: {samples: 32}, workers: 0}
@@ -143,6 +144,14 @@ def test_the_copies_used_longest_ago_make_room(memory: fsspec.AbstractFileSystem
         local_copy(Path("memory://data/a.csv"), size / 2e9)
 
 
+def test_local_files_need_no_network_whatever_a_run_was_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(table())
+    source = TableSource(root=Path("nowhere://bucket/x"))
+    with open_file(tmp_path / "a.csv", source) as reader:
+        assert reader.info.n_signals == 1
+    assert label_of(tmp_path / "a.csv", source.root) is None
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------
 
 
@@ -157,6 +166,11 @@ def test_the_copies_used_longest_ago_make_room(memory: fsspec.AbstractFileSystem
 def test_what_is_not_there_is_named(url: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         discover(Path(url), TableSource())
+
+
+def test_nothing_is_written_beside_a_url() -> None:
+    with pytest.raises(UserError, match="give a folder with -o"):
+        refuse_urls([Path("memory://data/a.csv")], "files")
 
 
 def test_a_password_in_the_url_is_refused(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def discover(root: Path, source: SourceSpec) -> Discovery:
 
 def label_of(path: Path, root: Path | None) -> str | None:
     """The class of a file: the name of its folder (ID_1 ...), None directly in the root."""
-    if root is None:
+    if root is None or url_of(root) is not None:  # copies of remote files have a local root
         return None
     base = base_folder(root)
     inside = path.is_relative_to(base) and path.parent != base

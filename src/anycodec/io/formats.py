@@ -80,7 +80,7 @@ def open_file(path: Path, source: SourceSpec) -> Reader:
         MissingExtra: the library for this format is not installed.
     """
     name: str = source.type  # type: ignore[attr-defined]
-    if source.root is not None and url_of(source.root) is not None:
+    if url_of(path) is not None and source.root is not None:
         source = source.model_copy(update={"root": copy_of(base_folder(source.root))})
     return get_format(name).open(local_copy(path, source.cache_limit_gb), source)
 

@@ -14,7 +14,7 @@ from anycodec.io.base import Reader
 from anycodec.io.formats import get_format
 from anycodec.types import FileInfo, Signal, Skipped
 from anycodec.workflows.console import out as console
-from anycodec.workflows.inputs import find_files
+from anycodec.workflows.inputs import find_files, refuse_urls
 from anycodec.workflows.pipeline import Pipeline, Streams
 from anycodec.workflows.prior_data import beside_of
 from anycodec.workflows.priors import prior_entry, use_prior
@@ -83,6 +83,8 @@ def plan_outputs(
     pipeline: Pipeline, inputs: list[Path], out: Path | None
 ) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
     """Which file becomes which: beside the original, or under `out` with the folders of the input."""
+    if out is None:
+        refuse_urls(inputs, "compressed files")
     files, skipped = find_files(inputs, pipeline.given_files)
     plan = [
         (path, (path.parent if out is None else out / inside.parent) / (path.name + SUFFIX))

@@ -6,9 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from anycodec.config.data import SourceSpec
+from anycodec.errors import UserError
 from anycodec.io.discover import base_folder, discover
 from anycodec.io.fetched import local_copy
 from anycodec.types import Skipped
+from anycodec.urls import url_of
+
+
+def refuse_urls(inputs: Iterable[Path], what: str) -> None:
+    """Refuse to write beside files behind URLs.
+
+    Raises:
+        UserError: one of the inputs is one.
+    """
+    for given in inputs:
+        if url_of(given) is not None:
+            raise UserError(
+                f"{what} can't be written there", where=url_of(given), how="give a folder with -o"
+            )
 
 
 def find_files(
