@@ -19,7 +19,7 @@ from anycodec.bitstream.entropy import AdaptiveCoder, codes_by_prior
 from anycodec.bitstream.fields import Damaged, FieldWriter
 from anycodec.bitstream.prior import Prior
 from anycodec.bitstream.prior_lanes import Layout
-from anycodec.bitstream.prior_network import Layer, quantised, weights
+from anycodec.bitstream.prior_network import Adapting, Layer, quantised, weights
 from anycodec.workflows.prior_contexts import contexts_of
 
 
@@ -84,7 +84,8 @@ def test_probabilities_are_those_of_the_network_in_real_numbers():
     hidden = np.clip(np.clip(sums, 0, 255 / 32) @ real["b.weight"].T + real["b.bias"], 0, 255 / 32)
     expected = np.exp2(hidden @ real["c.weight"].T + real["c.bias"])
     expected /= expected.sum(axis=1, keepdims=True)
-    found = (network.group_weights(network.hidden(tokens.astype(np.int32), places)) + 1) / 2**24
+    outputs = network.c(network.hidden(tokens.astype(np.int32), places))
+    found = (weights(outputs, network.c.shift) + 1) / 2**24
     assert np.abs(found.sum(axis=1) - 1).max() < 1e-6
     divergence = (expected * np.log2(expected / found)).sum(axis=1).mean()
     entropy = -(expected * np.log2(expected)).sum(axis=1).mean()
@@ -100,6 +101,36 @@ def test_weights_fill_the_range_of_the_coder():
         assert (found >= 0).all()
         assert (found == np.floor(found)).all()
         assert (found.argmax(axis=1) == outputs.argmax(axis=1)).mean() > 0.9
+
+
+def test_adapting_follows_the_gradient_of_the_bits():
+    """Corrections as in float64, for the same symbols."""
+    layer = Layer(np.zeros((6, 4), np.float32), np.zeros(6, np.float32), 9)
+    rng = np.random.default_rng(0)
+    adapting, more = Adapting(layer, 4), np.zeros(6)
+    for _ in range(200):
+        outputs = rng.normal(size=(7, 6))
+        symbols = rng.choice(6, size=7, p=[0.5, 0.2, 0.1, 0.1, 0.05, 0.05])
+        expected = np.exp2(outputs + more)
+        expected /= expected.sum(axis=1, keepdims=True)
+        whole = np.rint(outputs * 2 ** (9 + 5)).astype(np.float32)
+        found = adapting.weights(whole)
+        assert np.abs((found + 1) / 2**24 - expected).max() < 0.03 * expected.max()
+        adapting.update(symbols, found)
+        more += 2**-4 * (np.bincount(symbols, minlength=6) - expected.sum(axis=0))
+    assert more[0] > 1
+    same = Adapting(layer, 0)
+    same.update(symbols, found)
+    np.testing.assert_array_equal(same.weights(whole), weights(whole, 9))
+
+
+def test_a_stream_unlike_the_training_is_learned(monkeypatch):
+    """Only codes 0 and 1 of 64 occur, which the prior does not expect."""
+    prior = make_prior([64], [(50,)])
+    tokens = [np.random.default_rng(0).integers(0, 2, (100, 50))]
+    adapted = len(prior.encode(tokens, 1))
+    monkeypatch.setattr("anycodec.bitstream.prior.RATE", 0)
+    assert adapted < 0.5 * len(prior.encode(tokens, 1))
 
 
 def test_the_order_of_sums_does_not_matter():
@@ -144,9 +175,9 @@ def test_one_and_two_threads_give_the_same_bytes():
 def test_the_shortest_stream_is_kept():
     prior = make_prior([8], [(20,)])
     coder = AdaptiveCoder([np.ones(8, np.int64)]).with_prior(prior)
-    zeros = np.zeros((50, 20), np.int64)
-    plain = coder.encode(zeros.ravel(), 0)
-    assert coder.shorter(plain, [zeros], 1) == plain
+    noise = np.random.default_rng(0).integers(0, 8, (50, 20))
+    plain = coder.encode(noise.ravel(), 0)
+    assert coder.shorter(plain, [noise], 1) == plain
     (typical,) = prior.sample([(0, n) for n in range(50)])
     plain = coder.encode(typical.ravel(), 0)
     stream = coder.shorter(plain, [typical], 1)
@@ -176,7 +207,8 @@ def test_samples_are_as_frequent_as_the_prior_says():
     prior = make_prior([16], [(4,)])
     (level,) = prior.levels
     nothing = np.full((1, len(level.contexts)), 16, np.int32)
-    expected = (level.group_weights(level.hidden(nothing, np.zeros((1, 1), np.int64)))[0] + 1) / 2**24
+    outputs = level.c(level.hidden(nothing, np.zeros((1, 1), np.int64)))
+    expected = (weights(outputs, level.c.shift)[0] + 1) / 2**24
     (tokens,) = prior.sample([(1, n) for n in range(4000)])
     found = np.bincount(tokens[:, 0], minlength=16) / 4000
     assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / 4000)
@@ -207,6 +239,7 @@ def test_impossible_lanes_are_refused_before_memory_is_taken(beside, run):
     fields = FieldWriter()
     fields.uint(beside)
     fields.uint(run)
+    fields.byte(5)
     tracemalloc.start()
     try:
         with pytest.raises(Damaged):

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.limits import MOST_TOKENS
 from anycodec.bitstream.prior_lanes import Grid, LaneTokens, Layout, Neighbours, Rows, in_lanes, margins_of
-from anycodec.bitstream.prior_network import Arrays, LevelNetwork
+from anycodec.bitstream.prior_network import Adapting, Arrays, LevelNetwork
 from anycodec.bitstream.prior_tensors import from_tensors, to_tensors
 from anycodec.bitstream.rangecoder import finish, from_bytes, to_bytes
 
 Weights = NDArray[np.float64]
 Draw = Callable[[Weights, NDArray[np.int64]], NDArray[np.int64]]
 """Weights [n m] of tokens, and their lanes [n] -> symbols [n]."""
+RATE = 5
+"""The encoder lets a prior adapt to its stream by 2^-RATE."""
+SLOWEST = 16
 _CHUNK = 2**12
 """Tokens whose tables are in memory at once."""
 
@@ -84,16 +87,11 @@ class Prior:
         fields = FieldWriter()
         fields.uint(layout.beside)
         fields.uint(layout.run)
+        fields.byte(RATE)
         encoder = constriction.stream.queue.RangeEncoder()
         family = constriction.stream.model.Categorical(perfect=False)
-        for part in self._predicted(grids, layout):
-            if part.members is None:
-                encoder.encode(part.groups, family, part.group_weights)
-                continue
-            ranks, member_weights = part.members
-            for step in part.steps:
-                encoder.encode(part.groups[step], family, part.group_weights[step])
-                encoder.encode(ranks[step], family, member_weights[step])
+        for symbols, weights in self._predicted(grids, layout):
+            encoder.encode(symbols.astype(np.int32), family, weights)
         fields.raw(to_bytes(encoder))
         return bytes(fields.data)
 
@@ -106,6 +104,9 @@ class Prior:
         level = len(grids)
         fields = FieldReader(body)
         beside, run = (fields.uint(MOST_TOKENS, name) for name in ("windows beside", "windows of a lane"))
+        rate = fields.byte()
+        if rate > SLOWEST:
+            raise Damaged(f"a learned prior that adapts by 2^-{rate}")
         layout = Layout.read(windows, beside, run, self.grids[level])
         decoder = from_bytes(fields.rest())
         family = constriction.stream.model.Categorical(perfect=False)
@@ -116,7 +117,7 @@ class Prior:
             except (AssertionError, ValueError) as error:
                 raise Damaged("a token stream that no encoder writes") from error
 
-        tokens = self._fill(grids, layout, draw)
+        tokens = self._fill(grids, layout, draw, rate)
         finish(decoder)
         return tokens
 
@@ -124,13 +125,9 @@ class Prior:
         """-log2 P of the tokens of the last level."""
         layout = Layout.chosen(len(grids[0]), beside, self.grids[len(grids) - 1])
         total = 0.0
-        for part in self._predicted(grids, layout):
-            pairs = [(part.groups, part.group_weights)]
-            if part.members is not None:
-                pairs.append(part.members)
-            for symbols, weights in pairs:
-                chosen = np.take_along_axis(weights, symbols[:, None].astype(np.int64), axis=1) + 1
-                total += float(24 * len(symbols) - np.log2(chosen).sum())
+        for symbols, weights in self._predicted(grids, layout):
+            chosen = np.take_along_axis(weights, symbols[:, None], axis=1) + 1
+            total += float(24 * len(symbols) - np.log2(chosen).sum())
         return total
 
     def sample(self, seeds: Sequence[tuple[int, ...]], sharpness: float = 1.0) -> tuple[Grid, ...]:
@@ -150,7 +147,7 @@ class Prior:
             return np.asarray((ends <= at[:, None]).sum(axis=1), np.int64)
 
         for _ in self.levels:
-            grids.append(self._fill(grids, layout, draw))
+            grids.append(self._fill(grids, layout, draw, 0))
         return tuple(grids)
 
     @cached_property
@@ -160,35 +157,43 @@ class Prior:
     def _lanes(self, grids: Sequence[Grid], layout: Layout) -> list[LaneTokens]:
         return in_lanes(grids, layout, self.codebook_sizes, self._margins)
 
-    def _predicted(self, grids: Sequence[Grid], layout: Layout) -> Iterator[_Part]:
-        """All tokens of the last level with what the network says of them, in the order of coding."""
+    def _predicted(
+        self, grids: Sequence[Grid], layout: Layout
+    ) -> Iterator[tuple[NDArray[np.int64], Weights]]:
+        """Symbols and weights of all tokens of the last level in the order of coding."""
         level = len(grids) - 1
         network, sources = self.levels[level], self._lanes(grids, layout)
         neighbours, own = Neighbours(sources, network.contexts), sources[-1]
+        adapting = Adapting(network.c, RATE)
         for steps in _batches(layout.steps(self.grids[level])):
             rows = tuple(np.concatenate(column) for column in zip(*steps, strict=True))
             assert len(rows) == 2
-            codes = own.flat[neighbours.own(rows)]
+            codes = own.flat[neighbours.own(rows)].astype(np.int64)
             ends = np.cumsum([len(lanes) for lanes, _ in steps]).tolist()
-            spans = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
             g = network.hidden(neighbours.tokens(rows), neighbours.places(rows))
-            if network.members is None or network.groups is None:
-                yield _Part(spans, codes.astype(np.int32), network.group_weights(g))
-                continue
-            groups = network.groups[codes]
-            ranks = (network.members.table[groups] == codes[:, None]).argmax(axis=1)
-            members = ranks.astype(np.int32), network.member_weights(g, groups)
-            yield _Part(spans, groups.astype(np.int32), network.group_weights(g), members)
+            outputs = network.c(g)
+            for start, stop in zip([0, *ends], ends, strict=False):
+                part = slice(start, stop)
+                groups = codes[part] if network.groups is None else network.groups[codes[part]]
+                weights = adapting.weights(outputs[part])
+                yield groups, weights
+                adapting.update(groups, weights)
+                if network.members is not None:
+                    ranks = (network.members.table[groups] == codes[part, None]).argmax(axis=1)
+                    yield ranks, network.member_weights(g[part], groups)
 
-    def _fill(self, grids: Sequence[Grid], layout: Layout, draw: Draw) -> Grid:
+    def _fill(self, grids: Sequence[Grid], layout: Layout, draw: Draw, rate: int) -> Grid:
         """Tokens of the next level, step by step."""
         level = len(grids)
         network, nothing = self.levels[level], self.codebook_sizes[level]
         own = LaneTokens(layout, self.grids[level], nothing, self._margins[level])
         neighbours = Neighbours([*self._lanes(grids, layout), own], network.contexts)
+        adapting = Adapting(network.c, rate)
         for rows in layout.steps(self.grids[level]):
             g = network.hidden(neighbours.tokens(rows), neighbours.places(rows))
-            codes = draw(network.group_weights(g), rows[0])
+            weights = adapting.weights(network.c(g))
+            codes = draw(weights, rows[0])
+            adapting.update(codes, weights)
             if network.members is not None:
                 ranks = draw(network.member_weights(g, codes), rows[0])
                 codes = network.members.table[codes, ranks]
@@ -196,16 +201,6 @@ class Prior:
                     raise Damaged("a token stream with a code that is not there")
             own.flat[neighbours.own(rows)] = codes
         return own.tokens()
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some steps: which tokens are of each, symbols and weights of the range coder; then those of members."""
-
-    steps: list[slice]
-    groups: NDArray[np.int32]
-    group_weights: Weights
-    members: tuple[NDArray[np.int32], Weights] | None = None
 
 
 def _batches(steps: Iterator[Rows]) -> Iterator[list[Rows]]:

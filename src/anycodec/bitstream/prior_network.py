@@ -43,6 +43,7 @@ LARGEST_ALPHABET = 2**12
 """Groups, or codes of a group."""
 MOST_MEMBERS = 2**20
 """Groups x codes of the largest one."""
+_MOST_ADAPTED = 8
 _POWER = np.array([round(2 ** (20 - i / 32)) for i in range(640)], np.float64)
 
 
@@ -162,10 +163,6 @@ class LevelNetwork:
             sums += table[places[:, axis] % len(table)]
         return self.b.cut(self.b(self.a.cut(sums)))
 
-    def group_weights(self, g: Floats) -> NDArray[np.float64]:
-        """Of the range coder, [n G]."""
-        return weights(self.c(g), self.c.shift)
-
     def member_weights(self, g: Floats, groups: Integers) -> NDArray[np.float64]:
         """Of the range coder, [n M], given the groups [n]."""
         assert self.members is not None
@@ -176,6 +173,39 @@ class LevelNetwork:
     def size(self) -> int:
         """Codes K."""
         return len(self.c.bias) if self.groups is None else len(self.groups)
+
+
+class Adapting:
+    """What a stream tells of how often each group occurs: corrections of o after each step.
+
+        t_j      += 2^24 (times group j occurred) - (sum of 2^24 P(j) over the tokens of the step)
+        o_j      += t_j 2^(s - 19 - rate), rounded down and cut to +-2^(8 + s)
+
+    which follows the gradient of the stream's bits a token, by 2^-rate.
+
+    Args:
+        layer: C.
+        rate: 1 .. 16; 0 = as the network says.
+    """
+
+    def __init__(self, layer: Layer, rate: int) -> None:
+        self._shift, self._rate = layer.shift, rate
+        self._sums = np.zeros(len(layer.bias), np.float64)
+        self._more = np.zeros(len(layer.bias), np.float32)
+
+    def weights(self, outputs: Floats) -> NDArray[np.float64]:
+        """Of the range coder, [n G], from o."""
+        return weights(outputs + self._more, self._shift)
+
+    def update(self, groups: Integers, found: NDArray[np.float64]) -> None:
+        """Learn from the groups [n] of a step, which had these weights [n G]."""
+        if not self._rate:
+            return
+        self._sums += np.bincount(groups, minlength=len(self._sums)) * 2.0**PRECISION
+        self._sums -= found.sum(axis=0) + len(found)
+        more = np.floor(self._sums * 2.0 ** (self._shift - PRECISION + STEP - self._rate))
+        most = 2 ** (self._shift + _MOST_ADAPTED)
+        self._more = np.clip(more, -most, most).astype(np.float32)
 
 
 def weights(
