@@ -51,6 +51,7 @@ CALLS = {
             "device": "cpu",
             "bound": None,
             "target": None,
+            "coarse": False,
             "prior": None,
         },
     ),

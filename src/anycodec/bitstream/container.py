@@ -96,7 +96,9 @@ class AczWriter:
         if self._signal is None or info != self._signal:
             self._begin(info)
         number = self._totals.signals - 1
-        payload, sizes = pack_segment(number, info, segment, self._coder, self._version)
+        payload, sizes = pack_segment(
+            number, info, segment, self._coder, self._version, coarse=self._header.coarse
+        )
         self._write(Entry(Kind.SEGMENT, self._file.tell(), number, segment.start, segment.length), payload)
         shapes = [grid.shape for grid in segment.tokens.grids]
         self._totals.add_segment(info, segment.length, shapes, sizes)

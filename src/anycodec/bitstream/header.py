@@ -16,6 +16,8 @@ RESTORATION = "restoration"
 """Entry of `requires` in files whose segments hold what restores their values within a bound."""
 PRIOR = "prior"
 """Entry of `requires` in files whose tokens are coded with a learned prior."""
+STATISTICS = "statistics"
+"""Entry of `requires` in files whose statistics may be on a coarse grid."""
 Unit = Literal["native", "relative"]
 
 
@@ -52,6 +54,7 @@ class Header:
         coder: name of the entropy coder.
         bound: what every value was promised, None where tokens are all there is.
         rate: what the writer was asked for: `asked`, and the `levels` it kept `of` those of the run.
+        coarse: statistics may be on a coarse grid.
         prior: the learned prior that codes tokens: `fingerprint`, and `run`, a hint; None where none does.
     """
 
@@ -65,11 +68,12 @@ class Header:
     bound: Bound | None = None
     rate: Mapping[str, Any] | None = None
     prior: Mapping[str, str] | None = None
+    coarse: bool = False
 
     @property
     def requires(self) -> list[str]:
         """What a reader of version 1 does not know."""
-        needs = [(RESTORATION, self.bound), (PRIOR, self.prior)]
+        needs = [(RESTORATION, self.bound), (PRIOR, self.prior), (STATISTICS, self.coarse or None)]
         return [name for name, need in needs if need is not None]
 
 
@@ -124,6 +128,7 @@ def unpack_header(payload: bytes) -> Header:
         bound=_bound(document),
         rate=jsons.get(document, "rate", dict) if "rate" in document else None,
         prior=_prior(document),
+        coarse=STATISTICS in document.get("requires", ()),
     )
 
 
@@ -149,7 +154,7 @@ def file_from_json(document: jsons.Json, path: str) -> FileInfo:
 def _check_needs(document: jsons.Json) -> None:
     """Refuse a file that needs what this program does not know."""
     for need in jsons.get(document, "requires", list) if "requires" in document else ():
-        if need not in (RESTORATION, PRIOR):
+        if need not in (RESTORATION, PRIOR, STATISTICS):
             raise Damaged(f"the file requires {need!r:.80}; a newer anycodec may read it")
 
 

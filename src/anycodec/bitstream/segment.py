@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.bitstream import limits
+from anycodec.bitstream.coarse import pack_coarse, read_coarse
 from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
@@ -93,15 +94,27 @@ class PackedSegment:
         )
 
 
+_COARSE = 2
+"""Added to the kind of statistics that are on the coarse grid."""
+
+
 def values_shape(info: SignalInfo, length: int) -> tuple[int, ...]:
     """Shape of the values of a segment."""
     return info.shape if info.axes == "HWC" else (length, *info.shape[1:])
 
 
 def pack_segment(
-    number: int, info: SignalInfo, segment: SegmentData, coder: AdaptiveCoder, version: int = TOKENS_ONLY
+    number: int,
+    info: SignalInfo,
+    segment: SegmentData,
+    coder: AdaptiveCoder,
+    version: int = TOKENS_ONLY,
+    *,
+    coarse: bool = False,
 ) -> tuple[bytes, dict[str, int]]:
     """Payload of a SEGMENT section of signal `number`, and its bytes by category.
+
+    `coarse`: statistics may be stored as places on the coarse grid.
 
     Raises:
         ValueError: tokens or a mask that don't fit the codec or the signal, or parts that the version of the
@@ -123,7 +136,7 @@ def pack_segment(
         stream = coder.encode(grid.ravel(), level, coarser, window)
         _write_grid(fields, grid, coder.shorter(stream, tokens.grids[: level + 1], segment.beside))
     marks.append(len(fields.data))
-    _write_affine(fields, segment.affine, len(tokens))
+    _write_affine(fields, segment.affine, len(tokens), coarse=coarse)
     marks.append(len(fields.data))
     _write_mask(fields, segment.mask, values_shape(info, segment.length))
     marks.append(len(fields.data))
@@ -156,7 +169,7 @@ def unpack_segment(
     if sum(math.prod(shape) for shape, _ in grids) > limits.MOST_TOKENS:
         raise Damaged(f"a segment of more than {limits.MOST_TOKENS} tokens")
     marks.append(fields.position)
-    affine = _read_affine(fields, windows)
+    affine = _read_affine(fields, windows, coarse=version != TOKENS_ONLY)
     marks.append(fields.position)
     mask = _read_mask(fields, values_shape(info, length))
     marks.append(fields.position)
@@ -210,7 +223,7 @@ def _read_grid(fields: FieldReader, windows: int) -> tuple[tuple[int, ...], byte
     return shape, fields.blob(limits.LARGEST_SECTION, "tokens")
 
 
-def _write_affine(fields: FieldWriter, affine: Affine | None, windows: int) -> None:
+def _write_affine(fields: FieldWriter, affine: Affine | None, windows: int, *, coarse: bool) -> None:
     if affine is None:
         fields.byte(0)
         return
@@ -218,23 +231,29 @@ def _write_affine(fields: FieldWriter, affine: Affine | None, windows: int) -> N
     rows = table.shape[1]
     if rows not in (1, windows) or not np.isfinite(table).all() or not (table[1] > 0).all():
         raise ValueError(f"statistics of shape {table.shape[1:]} for {windows} windows, or out of range")
-    fields.byte(1 if rows == 1 else 2)
-    fields.uint(table.shape[2])
     planes = table.reshape(-1, 1).view(np.uint8).T  # [4 2nC]: bytes of equal weight beside each other
-    write_packed(fields, planes.tobytes())
+    exact = FieldWriter()
+    write_packed(exact, planes.tobytes())
+    placed = pack_coarse(affine) if coarse else None
+    shorter = placed is not None and len(placed) < len(exact.data)
+    fields.byte((1 if rows == 1 else 2) + (_COARSE if shorter else 0))
+    fields.uint(table.shape[2])
+    fields.raw(placed if placed is not None and shorter else bytes(exact.data))
 
 
-def _read_affine(fields: FieldReader, windows: int) -> Affine | None:
+def _read_affine(fields: FieldReader, windows: int, *, coarse: bool) -> Affine | None:
     mode = fields.byte()
     if mode == 0:
         return None
-    if mode not in (1, 2):
+    if mode > (2 + _COARSE if coarse else 2):
         raise Damaged(f"unknown kind of statistics {mode}")
-    rows = 1 if mode == 1 else windows
+    rows = 1 if mode in (1, 1 + _COARSE) else windows
     channels = fields.uint(limits.MOST_STATISTICS, "channels of the statistics")
     size = 8 * rows * channels
     if size > limits.MOST_STATISTICS:
         raise Damaged(f"{size} bytes of statistics are above the limit of {limits.MOST_STATISTICS}")
+    if mode > _COARSE:
+        return read_coarse(fields, rows, channels)
     planes = np.frombuffer(read_packed(fields, size, "statistics"), np.uint8).reshape(4, -1)
     table = np.ascontiguousarray(planes.T).view("<f4").astype(np.float32).reshape(2, rows, channels)
     if not np.isfinite(table).all() or not (table[1] > 0).all():

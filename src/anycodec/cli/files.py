@@ -74,6 +74,10 @@ def compress(
             metavar="DB", help="At least this PSNR, of series SNR, measured on a sample.", show_default=False
         ),
     ] = None,
+    statistics: Annotated[
+        Literal["exact", "coarse"],
+        typer.Option(help="Means and scales of windows: as they are, or rounded to take fewer bytes."),
+    ] = "exact",
     prior: CodingPrior = None,
     device: Device = "auto",
 ) -> int | None:
@@ -85,7 +89,14 @@ def compress(
     bound = make_bound(max_error, unit, lossless=lossless)
     target = make_target(rate, ratio, quality, bound)
     return workflow.run(
-        run=run, inputs=files, out=out, device=device, bound=bound, target=target, prior=prior
+        run=run,
+        inputs=files,
+        out=out,
+        device=device,
+        bound=bound,
+        target=target,
+        coarse=statistics == "coarse",
+        prior=prior,
     )
 
 

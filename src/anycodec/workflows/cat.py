@@ -28,6 +28,7 @@ def run(
     device: str,
     wanted: Wanted,
     form: Form | None,
+    *,
     prior: Path | None = None,
 ) -> int:
     """Write the values of a file, or of parts of it, to standard output.

@@ -33,11 +33,13 @@ def run(
     bound: Bound | None = None,
     *,
     target: Target | None = None,
+    coarse: bool = False,
     prior: Path | None = None,
 ) -> int:
     """Compress each file, every value within `bound`; files that can't be read are named and left out.
 
-    Files come to a `target` where there is one. `prior` is the run of a learned prior of the codec's tokens.
+    Files come to a `target` where there is one. `coarse` puts statistics on a coarse grid.
+    `prior` is the run of a learned prior of the codec's tokens.
 
     Returns:
         0, or 2 where a file was left out.
@@ -50,6 +52,8 @@ def run(
     pipeline = Pipeline.open(run, device)
     if prior is not None:
         use_prior(pipeline, prior)
+    if coarse:
+        pipeline = pipeline.with_coarse_statistics()
     return run_with(pipeline, inputs, out, bound, target)
 
 
@@ -177,6 +181,7 @@ def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) 
         coder=pipeline.coder.name,
         bound=bound,
         rate=pipeline.rate,
+        coarse=pipeline.coarse and pipeline.stores_statistics,
         prior=prior_entry(pipeline),
     )
 

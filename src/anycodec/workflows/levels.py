@@ -36,8 +36,10 @@ def with_levels(pipeline: Pipeline, levels: int) -> Pipeline:
 
 
 def for_file(pipeline: Pipeline, header: Header) -> Pipeline:
-    """The run with the levels that a file holds."""
+    """The run with the levels and the grid of statistics of a file."""
     sizes, all_sizes = header.codebook_sizes, pipeline.codec.codebook_sizes
+    if header.coarse:
+        pipeline = pipeline.with_coarse_statistics()
     usable = len(sizes) in operating_points(pipeline) and all_sizes[: len(sizes)] == sizes
     return with_levels(pipeline, len(sizes)) if usable else pipeline
 

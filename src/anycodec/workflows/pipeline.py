@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anycodec.bitstream.coarse import coarse
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.prior import Prior
 from anycodec.checkpoint import RunDirectory
@@ -101,6 +102,8 @@ class Pipeline:
         self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
         levels = len(self.codec.codebook_sizes)
         self._coder = token_coder(statistics, levels) if levels else None
+        self.coarse = False
+        """Whether statistics are put on a coarse grid before they are used, which takes fewer bytes."""
         self.rate: Mapping[str, Any] | None = None
         """What files say of the rate that was asked for."""
         self.prior_run: Path | None = None
@@ -110,6 +113,12 @@ class Pipeline:
         """The same run, whose files say what they were asked to come to."""
         other = copy.copy(self)
         other.rate = rate
+        return other
+
+    def with_coarse_statistics(self) -> Pipeline:
+        """The same run, which puts statistics on a coarse grid before it uses them."""
+        other = copy.copy(self)
+        other.coarse = True
         return other
 
     def replace_coder(self, coder: AdaptiveCoder) -> None:
@@ -169,6 +178,8 @@ class Pipeline:
         self._check_channels(signal.info, values.shape[-1])
         windows = self.windower.cut(values)
         affine = self.normalizer.statistics(Segment(signal.info, values, windows, signal.mask))
+        if self.coarse and self.stores_statistics:
+            affine = coarse(affine)
         return Prepared(values.shape, self.normalizer.apply(windows, affine), affine)
 
     def stream(self, info: SignalInfo) -> WindowCoder:
