@@ -1,8 +1,8 @@
 """Functions in machine code, by numba.
 
 numba keeps what it compiled beside a function's file, and compiles again where that file has changed; what
-the function calls may lie in other files, of which numba knows nothing. So there is a folder for each state of
-all of anycodec's files that are compiled.
+the function calls may lie in other files, of which numba knows nothing. So there is a folder for each state
+of all files of anycodec that are compiled.
 """
 
 from __future__ import annotations
