@@ -87,6 +87,10 @@ CALLS = {
             "prior": None,
         },
     ),
+    "rd": (
+        ["r", "a"],
+        {"run": Path("r"), "inputs": [Path("a")], "out": Path("rd"), "device": "auto"},
+    ),
     "inspect": (["a.acz"], {"path": Path("a.acz")}),
     "split": (
         ["d", "--by", "time", "--ratios", ".7", ".2", ".1", "--guard", "3", "--type", "image"],

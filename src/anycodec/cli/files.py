@@ -167,6 +167,21 @@ def append(
 
 
 @app.command()
+def rd(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Files or folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for rd.csv, rd.json and rd.png.")] = Path(
+        "rd"
+    ),
+    device: Device = "auto",
+) -> int | None:
+    """Rate against distortion: what a run can be set to, beside the classics."""
+    from anycodec.workflows import rd as workflow
+
+    return workflow.run(run=run, inputs=files, out=out, device=device)
+
+
+@app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Data file, .acz file or run.")],
 ) -> int | None:

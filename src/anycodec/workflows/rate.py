@@ -111,6 +111,13 @@ class Measured:
     Args:
         pipeline: the run.
         source: the file.
+
+    Attributes:
+        levels: of the run.
+        sample: stretches from all over the file.
+        unit: what bits are counted for: sample, value or pixel.
+        units: how many the file has.
+        native_bits: of one, uncompressed.
     """
 
     def __init__(self, pipeline: Pipeline, source: Path) -> None:
@@ -121,17 +128,17 @@ class Measured:
             if not sum(_values(info, info.length) for info in infos):
                 raise DataError("the file holds no values", where=str(source))
             self._file: FileInfo = reader.info
-            self._sample = [piece for piece in _pieces(reader, infos, pipeline) if piece.values.size]
+            self.sample = [piece for piece in _pieces(reader, infos, pipeline) if piece.values.size]
         first = infos[0]
         self.unit = "sample" if first.axes == "TC" and first.n_channels == 1 else "value"
         self.unit = "pixel" if first.axes != "TC" else self.unit
         per = first.n_channels if self.unit == "pixel" else 1
         self.units = sum(_values(info, info.length) for info in infos) // per
         self.native_bits = 8 * np.dtype(first.dtype).itemsize * per
-        self._share = sum(piece.values.size for piece in self._sample) / (self.units * per)
+        self._share = sum(piece.values.size for piece in self.sample) / (self.units * per)
         self._apart = first.axes == "TC" and first.n_channels > 1
         """Channels may differ in scale: each has a bound of its own."""
-        self._scale = _deviation(self._sample)
+        self._scale = _deviation(self.sample)
         self._tokens = cache(self._measured_tokens)
         self._steps = cache(self._measured_step)
         self._header = self._rest = 0
@@ -158,6 +165,10 @@ class Measured:
     def step(self, number: int) -> Point:
         """The point whose error bound is 2^(number / 4) deviations, or sixths of each channel's range."""
         return self._steps(number)
+
+    def payload(self, size: int, found: list[NDArray[Any]]) -> tuple[float, float]:
+        """Bits a unit and quality of another codec, by its bytes for the sample and what it restored."""
+        return 8 * size / self._share / self.units, _quality(self.sample, found)
 
     def candidates(self, target: Target) -> list[Point]:
         """Points that keep to a target, the one to take first.
@@ -210,7 +221,7 @@ class Measured:
         header = make_header(self._pipeline, self._file, bound)
         unused = AczWriter(Path("unused"), header, self._pipeline.coder)
         encoder = BoundedEncoder(self._pipeline, unused, self._file, bound)
-        found = [encoder.estimate(piece) for piece in self._sample]
+        found = [encoder.estimate(piece) for piece in self.sample]
         return self._point(
             self.levels, bound, sum(size for size, _ in found), [values for _, values in found]
         )
@@ -224,7 +235,7 @@ class Measured:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "sample.acz")
             with AczWriter(path, make_header(pipeline, self._file), pipeline.coder) as writer:
-                write_signals(writer, pipeline, iter(self._sample), self._file, None)
+                write_signals(writer, pipeline, iter(self.sample), self._file, None)
             with AczReader(path) as reader:
                 header, tokens = reader.totals.header, reader.totals.token_bytes + reader.totals.statistics
                 found = [signal.values for signal in restored(reader, pipeline)]
@@ -235,7 +246,7 @@ class Measured:
     def _point(self, levels: int, bound: Bound | None, size: int, found: list[NDArray[Any]]) -> Point:
         """A point whose tokens, statistics and residuals take `size` bytes in the sample."""
         total = self._header + (self._rest + size) / self._share
-        return Point(levels, bound, 8 * total / self.units, _quality(self._sample, found))
+        return Point(levels, bound, 8 * total / self.units, _quality(self.sample, found))
 
 
 def choose(measured: Measured, target: Target, source: Path) -> list[Point]:

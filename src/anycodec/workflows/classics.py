@@ -1,0 +1,94 @@
+"""Codecs without learning, on stretches of a file: their bytes, and what they restore."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dct, idct
+
+from anycodec.bitstream import residual
+from anycodec.types import Signal
+
+Values = NDArray[Any]
+_STEPS = (0.0625, 0.125, 0.25, 0.5, 1.0)
+"""Of uniform quantisation, in deviations of the values."""
+_QUALITIES = (5, 15, 40, 70, 90)
+_BLOCK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Stretches after a codec.
+
+    Attributes:
+        name: of the codec.
+        setting: how it was set.
+        size: bytes of all stretches, without any header of a file of ours.
+        restored: values of each.
+    """
+
+    name: str
+    setting: str
+    size: int
+    restored: list[Values]
+
+
+def classics(sample: Sequence[Signal]) -> Iterator[Coded]:
+    """What the classics for this kind of data make of stretches of a file."""
+    if sample[0].info.axes == "HWC" and sample[0].info.dtype == "uint8":
+        for name in ("JPEG", "WEBP"):
+            for quality in _QUALITIES:
+                yield _pictures(sample, name, quality)
+    deviation = float(np.mean([np.std(piece.values.astype(np.float64)) for piece in sample])) or 1.0
+    for step in _STEPS:
+        yield _steps(sample, step * deviation)
+        if sample[0].info.axes == "TC":
+            yield _cosines(sample, step * deviation)
+
+
+def _pictures(sample: Sequence[Signal], name: str, quality: int) -> Coded:
+    """Each picture as a file of its own."""
+    size, restored = 0, []
+    for piece in sample:
+        grey = piece.values.shape[-1] == 1
+        buffer = io.BytesIO()
+        Image.fromarray(piece.values[..., 0] if grey else piece.values).save(buffer, name, quality=quality)
+        size += buffer.tell()
+        found = np.asarray(Image.open(buffer).convert("L" if grey else "RGB"))
+        restored.append(found.reshape(piece.values.shape))
+    return Coded(name, f"quality {quality}", size, restored)
+
+
+def _steps(sample: Sequence[Signal], step: float) -> Coded:
+    """Uniform quantisation, differences along time or a row, zstd."""
+    zstd = pa.Codec("zstd", compression_level=19)
+    size, restored = 0, []
+    for piece in sample:
+        axis = {"TC": 0, "HWC": 1, "THWC": 2}[piece.info.axes]
+        places = np.rint(piece.values.astype(np.float64) / step).astype(np.int64)
+        deltas = np.diff(places, axis=axis, prepend=0).astype(np.int32)
+        planes = np.ascontiguousarray(deltas.reshape(-1, 1).view(np.uint8).T)
+        size += len(zstd.compress(planes.tobytes()))
+        restored.append(places * step)
+    return Coded("steps + zstd", f"step {step:.4g}", size, restored)
+
+
+def _cosines(sample: Sequence[Signal], step: float) -> Coded:
+    """DCT-II of 32 samples, uniform quantisation, our range coder with its linear prediction."""
+    size, restored = 0, []
+    for piece in sample:
+        length, channels = piece.values.shape
+        padded = np.pad(piece.values.astype(np.float64), ((0, -length % _BLOCK), (0, 0)), mode="edge")
+        blocks = padded.reshape(-1, _BLOCK, channels)
+        places = np.rint(dct(blocks, axis=1, norm="ortho") / step).astype(np.int64)
+        size += len(residual.encode(places.transpose(0, 2, 1).reshape(len(places), -1), "TC"))
+        found = idct(places * step, axis=1, norm="ortho").reshape(-1, channels)
+        restored.append(found[:length])
+    return Coded(f"DCT-{_BLOCK} + range coder", f"step {step:.4g}", size, restored)
