@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from independent_restoration import decode_stream
 
-import anycodec.jit
 from anycodec import bitstream
 from anycodec.bitstream import residual, restoration, wide
 from anycodec.bitstream.fields import Damaged
@@ -186,20 +185,6 @@ def test_streams_where_no_wide_network_can_be_are_refused():
 
 
 # --- the compiler -------------------------------------------------------------------------------
-
-
-def test_functions_compile_where_no_folder_can_be_written(monkeypatch):
-    tried = []
-
-    def njit(**options: bool):
-        tried.append(options.get("cache", False))
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(anycodec.jit, "njit", njit)
-    assert anycodec.jit.compiled(len) is len
-    assert tried == [True, False]
 
 
 def test_the_compiler_is_loaded_for_predictions_alone():

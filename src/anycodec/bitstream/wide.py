@@ -32,6 +32,8 @@ NAMES = ("nanopore-wide-1",)
 NANOPORE = 0
 
 _INPUTS, _OUTPUTS, _LAGS = 39, 12, 32
+_ROOM = 64
+"""Inputs and zeros, so that they fill vector registers."""
 _WIDEST = 256
 _MOST_INPUT = 2**12
 _LARGEST_SHIFT = 40
@@ -174,7 +176,7 @@ def decode(fields: FieldReader, n: int) -> Integers:
 
 def _flat(network: WideNetwork) -> Layers:
     (a, b), (c, d), (e, f) = network.layers
-    return a, b, c, d, e, f
+    return np.pad(a, ((0, 0), (0, _ROOM - _INPUTS))), b, c, d, e, f
 
 
 @cache
@@ -198,7 +200,7 @@ def _buffers(network: WideNetwork) -> Buffers:
     first, second = (len(bias) for _, bias in network.layers[:2])
     return (
         np.zeros(5, np.int64), np.zeros((3, 4), np.int64),
-        np.zeros(_INPUTS, np.int16), np.zeros(first, np.int32),
+        np.zeros(_ROOM, np.int16), np.zeros(first, np.int32),
         np.zeros(first, np.int16), np.zeros(second, np.int32),
         np.zeros(second, np.int16), np.zeros(_OUTPUTS, np.int32),
         np.zeros(4, np.uint64),

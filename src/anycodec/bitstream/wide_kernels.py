@@ -36,7 +36,7 @@ Buffers = tuple[Ints, Ints, Narrow, Sums, Narrow, Sums, Narrow, Sums, Coder]
 
 LAGS = 32
 """Samples before the first, all 0."""
-INPUTS, LOGISTICS = 39, 4
+LOGISTICS = 4
 MOST_INPUT = 4095
 """Inputs and hidden values are cut to this, in units of 2^-8."""
 SIDE = 512
