@@ -40,7 +40,8 @@ def check(data: bytes) -> None:
         Exception: the target raised what it may not.
     """
     if data:
-        (read_file, read_tokens, read_residual)[data[0] % 3](data[1:])
+        targets = (read_file, read_tokens, read_residual, read_statistics)
+        targets[data[0] % len(targets)](data[1:])
 
 
 # --- targets ------------------------------------------------------------------------------------
@@ -92,6 +93,16 @@ def read_residual(data: bytes) -> None:
     if len(data) >= 3:
         axes = tuple(SHAPES)[data[0] % 3]
         _restore(data[3:], axes, SHAPES[axes](data[1], 1 + data[2] % 3), {})
+
+
+def read_statistics(data: bytes) -> None:
+    """Statistics of windows on the coarse grid."""
+    from anycodec.bitstream.coarse import read_coarse
+    from anycodec.bitstream.fields import Damaged, FieldReader
+
+    if len(data) >= 2:
+        with suppress(Damaged):
+            read_coarse(FieldReader(data[2:]), 1 + 4 * data[0], 1 + data[1] % 3)
 
 
 def _restore(part: bytes, axes: Any, shape: tuple[int, ...], models: Any) -> None:
@@ -196,6 +207,19 @@ def seeds() -> Iterator[bytes]:
             yield head + restoration.pack_plain(values, grid, axes)
             yield head + restoration.pack_codec(values, grid, axes, values + rng.normal(size=shape))
             yield head + restoration.pack_raw(values.astype(np.int16))
+    yield from _statistics()
+
+
+def _statistics() -> Iterator[bytes]:
+    from anycodec.bitstream.coarse import coarse, pack_coarse
+    from anycodec.types import Affine
+
+    rng = np.random.default_rng(0)
+    for rows in (1, 5, 161):
+        shift, scale = rng.normal(size=(2, rows, 2)).cumsum(axis=1).astype(np.float32)
+        data = pack_coarse(coarse(Affine(shift, np.exp(scale))))
+        assert data is not None
+        yield bytes([3, rows // 4, 1]) + data
 
 
 def lower_limits() -> None:
