@@ -19,8 +19,8 @@ from anycodec.torch.codecs import make_codec
 from anycodec.torch.losses import make_losses
 from anycodec.torch.training.adversarial import AdversarialTraining
 from anycodec.torch.training.adversary import Adversary
-from anycodec.torch.training.loop import by_hand
 from anycodec.torch.training.module import CodecTraining
+from anycodec.torch.training.trainer import by_hand
 from anycodec.torch.training.update import PERSISTENT, Update
 from anycodec.training.timeline import Timeline
 from contracts.specs import CODECS, codec_spec, quantizers_of, type_of

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from anycodec.torch.parallel import group
 from anycodec.torch.parallel.gradients import gradient_mean
 from anycodec.torch.parallel.place import Place, find_place
 from anycodec.torch.parallel.team import together
+from anycodec.torch.training.clock import Clock
 from anycodec.torch.training.ema import Ema
 from anycodec.torch.training.module import require_finite
 from anycodec.torch.training.objective import LatentBatch, Objective, make_objective
@@ -79,28 +80,6 @@ def train_here(job: GeneratorJob, place: Place) -> TrainingResult:
     return training.result()
 
 
-@dataclass(slots=True)
-class _Clock:
-    """Seconds of training without validations, and of those the ones spent waiting for data."""
-
-    seconds: float = 0.0
-    waited: float = 0.0
-    values: int = 0
-    _begin: float = field(default_factory=time.perf_counter)
-
-    def start(self) -> None:
-        self._begin = time.perf_counter()
-
-    def pause(self) -> None:
-        self.seconds += time.perf_counter() - self._begin
-        self._begin = time.perf_counter()
-
-    @property
-    def rate(self) -> float:
-        """Scalar values of latents a second."""
-        return self.values / max(self.seconds + time.perf_counter() - self._begin, 1e-9)
-
-
 class GeneratorTraining:
     """The loop. Everything that decides the next step is in `_state`.
 
@@ -125,7 +104,7 @@ class GeneratorTraining:
         self.ema = None if self.spec.ema is None else Ema(self.network, self.spec.ema)
         self.step = 0
         self.best: Best | None = None
-        self.clock = _Clock()
+        self.clock = Clock()
         self._train = job.latents.rows("train")
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._validation = _spread(job, self.spec.batch_size * self.spec.val_batches)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.precision import MixedPrecision
 
 from anycodec.checkpoint import write_arrays
 from anycodec.config.codec import KlVaeSpec
 from anycodec.config.run import RunSpec
-from anycodec.config.train import TrainSpec
 from anycodec.engine import StartingWeights, TrainingJob, TrainingResult
-from anycodec.errors import ConfigError, MissingExtra, UserError
+from anycodec.errors import ConfigError, UserError
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.base import Codec, CodecOutput
 from anycodec.torch.device import out_of_memory
@@ -47,6 +38,7 @@ from anycodec.torch.training.layout import lay_out
 from anycodec.torch.training.module import CodecTraining
 from anycodec.torch.training.pictures import PictureFigures
 from anycodec.torch.training.state import progress_of, save_state
+from anycodec.torch.training.trainer import make_trainer, quiet_lightning
 from anycodec.torch.training.validate import validate
 from anycodec.torch.weights import load_weights
 from anycodec.training.csvlog import CsvLog
@@ -54,9 +46,6 @@ from anycodec.training.progress import ProgressBar
 from anycodec.training.sharing import effective
 from anycodec.training.standing import Progress
 from anycodec.training.stop import StopRequest, Terminated
-from anycodec.training.trackers import require_wandb_key
-
-_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def train(job: TrainingJob) -> TrainingResult:
@@ -146,10 +135,10 @@ def train_here(job: TrainingJob, place: Place) -> TrainingResult:
         resumed=resumed,
     )
     if progress.step < train_spec.steps and not progress.exhausted(train_spec):
-        trainer = _trainer(job, device, callback, train_spec.steps - progress.step)
+        trainer = make_trainer(job, device, callback, train_spec.steps - progress.step)
         where = f"train.batch_size {train_spec.batch_size}"
         how = "lower train.batch_size (train.accumulate makes up for it), the window or the codec's width"
-        with stop, _quiet_lightning(), out_of_memory(where, how), closing(job.train):
+        with stop, quiet_lightning(), out_of_memory(where, how), closing(job.train):
             if resumed is None and job.start is None:
                 codec.to(device).start(starting_batches(job.train, train_spec.batch_size, device))
             group.equalise(module)
@@ -240,88 +229,3 @@ def _check_precision(spec: RunSpec, device: torch.device) -> None:
     if spec.train.precision == "fp16" and device.type == "cpu":
         mistake = UserError("fp16 needs a GPU", where="train.precision", how="use bf16 or fp32")
         raise ConfigError([mistake])
-
-
-def _trainer(job: TrainingJob, device: torch.device, callback: StepCallback, steps: int) -> pl.Trainer:
-    """A trainer of one device: what several do together is in `anycodec.torch.parallel`."""
-    spec, train, folder = job.spec, job.spec.train, job.run.path
-    settings = by_lightning(train, steps) if spec.adversarial is None else by_hand(train)
-    if dist.is_initialized():  # or it would take torchrun's variables for its own
-        settings["plugins"] = [*settings.get("plugins", []), LightningEnvironment()]
-    with _quiet_lightning():
-        return pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            **settings,
-            max_epochs=-1,
-            callbacks=[callback],
-            logger=_loggers(spec, folder) if group.rank() == 0 else [],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=str(folder),
-        )
-
-
-def by_lightning(train: TrainSpec, steps: int) -> dict[str, Any]:
-    """What Lightning does around each step of one optimizer."""
-    return {
-        "precision": _PRECISION[train.precision],
-        "max_steps": steps,
-        "accumulate_grad_batches": train.accumulate,
-        "gradient_clip_val": train.clip,
-    }
-
-
-def by_hand(train: TrainSpec) -> dict[str, Any]:
-    """Only autocast: `AdversarialTraining` accumulates, scales and clips; `StepCallback` ends it."""
-    if train.precision != "fp16":
-        return {"precision": _PRECISION[train.precision], "max_steps": -1}
-    off = torch.amp.GradScaler("cuda", enabled=False)
-    return {"plugins": [MixedPrecision("16-mixed", "cuda", off)], "max_steps": -1}
-
-
-def _loggers(spec: RunSpec, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = []
-    if spec.train.tensorboard:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
-        try:
-            loggers.append(TensorBoardLogger(str(folder), name="tensorboard", version=""))
-        except ModuleNotFoundError as error:
-            raise MissingExtra("TensorBoard", "track") from error
-    if spec.train.wandb is not None:
-        loggers.append(_wandb(spec, folder))
-    return loggers
-
-
-def _wandb(spec: RunSpec, folder: Path) -> Logger:
-    from pytorch_lightning.loggers import WandbLogger
-
-    wandb = spec.train.wandb
-    assert wandb is not None
-    require_wandb_key(wandb)
-    offline = wandb.mode == "offline"
-    try:
-        return WandbLogger(name=spec.name, project=wandb.project, save_dir=str(folder), offline=offline)
-    except ModuleNotFoundError as error:
-        raise MissingExtra("Weights & Biases", "track") from error
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's hints and start-up lines are for its own users, not for ours."""
-    loggers: list[Any] = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-            warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
