@@ -22,6 +22,9 @@ class PriorSpec(Spec):
     coarser: int = Field(
         4, ge=0, le=16, description="tokens of the level before on either side; in pictures one at most"
     )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the inputs of each layer that training drops; against few data"
+    )
     values: int = Field(2**24, ge=1, description="scalar values of the training split that are looked at")
 
 

@@ -33,7 +33,7 @@ class LevelPrior(nn.Module):
 
     def __init__(self, level: PriorLevel, spec: PriorSpec) -> None:
         super().__init__()
-        self.sources = level.sources
+        self.sources, self.dropout = level.sources, nn.Dropout(spec.dropout)
         self.codes = nn.ModuleDict(
             {str(source): nn.Embedding(size + 1, spec.embedding) for source, size in level.sizes.items()}
         )
@@ -62,11 +62,12 @@ class LevelPrior(nn.Module):
             found = table(tokens[:, first : first + count]).clamp(-_LARGEST_CODE, _LARGEST_CODE)
             parts.append(found.flatten(1))
             first += count
-        sums = self.a(torch.cat(parts, dim=1))
+        sums = self.a(self.dropout(torch.cat(parts, dim=1)))
         for axis, table in enumerate(self.places):
             sums = sums + table[places[:, axis] % len(table)]
-        hidden: Tensor = self.b(sums.clamp(0, _LARGEST_HIDDEN)).clamp(0, _LARGEST_HIDDEN)
-        return hidden
+        hidden = self.b(self.dropout(sums.clamp(0, _LARGEST_HIDDEN))).clamp(0, _LARGEST_HIDDEN)
+        dropped: Tensor = self.dropout(hidden)
+        return dropped
 
     def bits(self, tokens: Tensor, places: Tensor, codes: Tensor) -> Tensor:
         """Mean -log2 P of the codes [n]."""

@@ -58,6 +58,7 @@ class PriorTraining:
         self.levels.load_state_dict(state["levels"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.random.set_state(state["random"])
+        torch.set_rng_state(state["dropout"])
         self.step, self.best = state["step"], state["best"]
         seek(self.schedule, self.step)
 
@@ -67,6 +68,7 @@ class PriorTraining:
             "levels": self.levels.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": self.random.get_state(),
+            "dropout": torch.get_rng_state(),
             "step": self.step,
             "best": self.best,
         }
@@ -75,6 +77,7 @@ class PriorTraining:
     def train_step(self) -> dict[str, Tensor]:
         """One update; bits a token of each level."""
         figures = {}
+        self.levels.train()
         self.optimizer.zero_grad()
         for number in range(len(self.levels)):
             begin = time.perf_counter()
@@ -94,6 +97,7 @@ class PriorTraining:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Bits a token; keeps the weights if they were never as good."""
+        self.levels.eval()
         figures, tokens = {}, 0
         total = 0.0
         for number in range(len(self.levels)):
