@@ -8,7 +8,6 @@ small, and recent errors say how far off a sample will be:
 
 Sums of whole numbers are exact, in int64 or in float64. The least squares are float64 in a fixed order, each
 operation rounded as IEEE 754 says and none fused. So every machine finds the same. FORMAT.md says it in full.
-All that is compiled stands in this one file: numba looks at no other to see whether its cache is old.
 """
 
 from __future__ import annotations
@@ -19,11 +18,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from anycodec.bitstream.range_kernels import (
+    AT,
+    LOWER,
+    POINT,
+    PRECISION,
+    RANGE,
+    Words,
+    begin,
+    flush,
+    pointed,
+    put,
+    take,
+)
 from anycodec.jit import compiled, compiled_exact_sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Words = NDArray[np.uint32]
 
 ORDERS = (256, 24)
 _LONGEST = ORDERS[0]
@@ -60,11 +71,7 @@ _FEWEST = 2**14
 """Least share of a logistic, in 2^-24."""
 
 _FAST, _MIDDLE, _SLOW, _MEAN, _SCALE, _CONTEXT, _PLACE = range(7)
-_BITS = np.uint64(24)
-_TOP = 1 << 24
-_32 = np.uint64(32)
-_NARROW = np.uint64(1 << 32)
-_ALL = np.uint64(2**64 - 1)
+_TOP = 1 << PRECISION
 
 
 class Model(NamedTuple):
@@ -290,8 +297,9 @@ def on_trellis(tokens: Ints, window: int, following: Ints) -> bool:
 def encode(tokens: Ints, window: int, following: Ints, size: int, model: Model) -> Words:
     """Words of tokens [n] on a trellis [states 2], of a codebook of `size`."""
     words = np.empty(len(tokens) + 4, np.uint32)
-    used = at = 0
-    lower, extent = np.uint64(0), _ALL
+    coder = np.zeros(4, np.uint64)
+    coder[RANGE] = ~np.uint64(0)
+    at = 0
     for t in range(len(tokens)):
         if t % window == 0:
             at = 0
@@ -299,35 +307,12 @@ def encode(tokens: Ints, window: int, following: Ints, size: int, model: Model) 
         _foretell(model)
         left = _left(model, i, parity, size, model.low)
         right = _left(model, i + 1, parity, size, model.high)
-        step = extent >> _BITS
-        raised = lower + step * np.uint64(left)
-        if raised < lower:
-            _carry(words, used)
-        lower, extent = raised, step * np.uint64(right - left)
-        if extent < _NARROW:
-            words[used] = lower >> _32
-            used += 1
-            lower, extent = lower << _32, extent << _32
+        put(words, coder, left, right - left)
         _observe(model, tokens[t] - (size >> 1))
         at = following[at, i & 1]
     if len(tokens):
-        ended = lower + (_NARROW - np.uint64(1))
-        if ended < lower:
-            _carry(words, used)
-        words[used] = ended >> _32
-        used += 1
-    return words[:used]
-
-
-@compiled
-def _carry(words: Words, used: int) -> None:
-    """Add one to what was written."""
-    place = used - 1
-    while place >= 0:
-        words[place] += np.uint32(1)
-        if words[place]:
-            return
-        place -= 1
+        flush(words, coder)
+    return words[: int(np.int64(coder[AT]))]
 
 
 @compiled
@@ -337,31 +322,26 @@ def decode(words: Words, window: int, following: Ints, size: int, model: Model) 
     tokens = np.zeros(n, np.int64)
     if n == 0:
         return tokens, len(words) == 0
-    lower, extent, point = np.uint64(0), _ALL, np.uint64(0)
-    for k in range(2):
-        point = point << _32 | np.uint64(words[k] if k < len(words) else 0)
-    read, at, half = 2, 0, size >> 1
+    coder = np.zeros(4, np.uint64)
+    begin(words, coder)
+    at, half = 0, size >> 1
     for t in range(n):
         if t % window == 0:
             at = 0
         parity = at & 1
         _foretell(model)
-        step = extent >> _BITS
-        quantile = (point - lower) // step
-        if quantile >= np.uint64(_TOP) or read > len(words) + 2:
+        aim = pointed(coder)
+        if aim >= _TOP:
             return tokens, False
-        i = _search(model, int(quantile), parity, size)
+        i = _search(model, aim, parity, size)
         left = _left(model, i, parity, size, model.low)
         right = _left(model, i + 1, parity, size, model.high)
-        lower, extent = lower + step * np.uint64(left), step * np.uint64(right - left)
-        if extent < _NARROW:
-            lower, extent = lower << _32, extent << _32
-            point = point << _32 | np.uint64(words[read] if read < len(words) else 0)
-            read += 1
+        if not take(words, coder, left, right - left):
+            return tokens, False
         tokens[t] = 2 * i + parity
         _observe(model, tokens[t] - half)
         at = following[at, i & 1]
-    whole = read == len(words) + 1 and point - lower < np.uint64(2**33 - 1)
+    whole = coder[AT] == len(words) + 1 and coder[POINT] - coder[LOWER] < np.uint64(2**33 - 1)
     return tokens, bool(whole)
 
 
