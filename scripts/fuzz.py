@@ -186,7 +186,7 @@ def _crc(data: bytes) -> bytes:
 
 def seeds() -> Iterator[bytes]:
     """Inputs that reach deep: the files kept for tests, and streams of each kind."""
-    from anycodec.bitstream import restoration
+    from anycodec.bitstream import restoration, wide
     from anycodec.bitstream.grid import Decimal, Grid
 
     root = Path(__file__).parents[1] / "tests" / "golden"
@@ -207,6 +207,8 @@ def seeds() -> Iterator[bytes]:
             yield head + restoration.pack_plain(values, grid, axes)
             yield head + restoration.pack_codec(values, grid, axes, values + rng.normal(size=shape))
             yield head + restoration.pack_raw(values.astype(np.int16))
+    walk = rng.integers(-3, 4, (200, 1)).cumsum(axis=0)
+    yield bytes([2, 0, 200, 0]) + restoration.pack_wide(walk, Grid((Decimal(0, 0, 0),)), wide.NANOPORE)
     yield from _statistics()
 
 
@@ -249,6 +251,8 @@ def main() -> None:
 
         with atheris.instrument_imports(include=["anycodec.bitstream"]):
             lower_limits()
+        for data in seeds():  # what is compiled when it is first used is no find
+            check(data)
         atheris.Setup([sys.argv[0], *options, str(corpus)], check)
         atheris.Fuzz()
 
