@@ -28,7 +28,11 @@ Layer = tuple[NDArray[np.int16], NDArray[np.int32]]
 """Weights [outputs inputs] in 2^-10 and bias [outputs] in 2^-18."""
 
 NAMES = ("nanopore-wide-1",)
-"""Networks by their number in the format; new ones are added at the end, none ever changes."""
+"""Networks by their number in the format; new ones are added at the end, none ever changes.
+
+nanopore-wide-1: trained to minimise bits a sample, on grids of 1, 3 and 9 ADC steps, of public reads (R9.4.1,
+R10.4.1, RNA002).
+"""
 NANOPORE = 0
 
 _INPUTS, _OUTPUTS, _LAGS = 39, 12, 32
