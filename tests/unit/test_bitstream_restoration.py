@@ -227,12 +227,12 @@ def test_needs_that_are_not_known_are_refused_by_name(tmp_path):
     parts = split(write_within(tmp_path / "good.acz").read_bytes())
     fields = Fields(parts[0][1])
     document = json.loads(inflate(*reversed((fields.uint(), fields.rest()))))
-    document["requires"].append("prior")
+    document["requires"].append("later")
     from test_bitstream_damage import json_payload
 
     parts[0] = parts[0][0], json_payload(document)
     (tmp_path / "bad.acz").write_bytes(file_of(*(section(*part) for part in parts), version=2))
-    with pytest.raises(FormatError, match="requires 'prior'; a newer anycodec"):
+    with pytest.raises(FormatError, match="requires 'later'; a newer anycodec"):
         AczReader(tmp_path / "bad.acz")
 
 
