@@ -10,7 +10,8 @@ import typer
 from anycodec.cli.app import Config, Overrides, config_app, weights_app
 
 KindName = Annotated[
-    Literal["codec", "generator", "features", "augmentation"], typer.Option(help="What the run is of.")
+    Literal["codec", "generator", "features", "prior", "augmentation"],
+    typer.Option(help="What the run is of."),
 ]
 
 
