@@ -118,7 +118,9 @@ def _bits(logits: Tensor, target: Tensor) -> Tensor:
 
 def real_arrays(network: LevelPrior) -> dict[str, NDArray[np.float32]]:
     """Weights by the names of `anycodec.bitstream.prior_network.quantised`."""
-    arrays = {f"codes.{source}": table.weight for source, table in network.codes.items()}
+    arrays: dict[str, Tensor] = {
+        f"codes.{source}": network.get_parameter(f"codes.{source}.weight") for source in network.codes
+    }
     arrays |= {f"places.{axis}": table for axis, table in enumerate(network.places)}
     for name, layer in (("a", network.a), ("b", network.b), ("c", network.c)):
         arrays |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
