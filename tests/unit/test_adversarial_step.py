@@ -50,7 +50,7 @@ def training(kind="simvqgan", train=None, dims=None, **settings):
         make_losses(losses),
         {name: loss.weight for name, loss in losses.items()},
         spec,
-        Adversary(adversarial, 2, dims or len(SHAPES[kind]), seed=3),
+        Adversary(adversarial, channels(kind), dims or len(SHAPES[kind]), seed=3),
     )
     module.configure_optimizers()
     return module
@@ -58,7 +58,11 @@ def training(kind="simvqgan", train=None, dims=None, **settings):
 
 def small_codec(kind):
     taken = quantizers_of(KINDS[kind])
-    return make_codec(codec_spec(KINDS[kind], VqSpec if VqSpec in taken else None), 2)
+    return make_codec(codec_spec(KINDS[kind], VqSpec if VqSpec in taken else None), channels(kind))
+
+
+def channels(kind):
+    return 1 if KINDS[kind].one_channel else 2
 
 
 def windows(kind="simvqgan", batch=4, seed=1):
@@ -144,7 +148,7 @@ def test_every_codec_has_a_last_layer_to_weigh_at(kind):
     axes = codec_spec(kind).axes
     shape = {"T": (24,), "HW": (16, 16), "THW": (4, 16, 16)}[axes]
     module = training(type_of(kind), dims=len(axes))
-    module.training_step(torch.randn(4, 2, *shape), 0)
+    module.training_step(torch.randn(4, channels(type_of(kind)), *shape), 0)
     assert 0 < float(module.last["adaptive_weight"]) < 1e4
     assert float(module.last["gradient_ratio"]) > 0
 
