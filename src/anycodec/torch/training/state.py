@@ -18,6 +18,8 @@ from anycodec.errors import RunError
 from anycodec.training.standing import Progress
 
 FILE = "state.pt"
+_WRITER = ("inline_container", "iostream")
+"""torch's writer in its errors, which hide what the system said."""
 
 
 def save_state(run: RunDirectory, state: dict[str, Any]) -> None:
@@ -31,7 +33,7 @@ def save_state(run: RunDirectory, state: dict[str, Any]) -> None:
         try:
             torch.save(state, temporary)
         except RuntimeError as error:
-            if "inline_container" not in str(error):  # torch's writer, which hides what the system said
+            if not any(name in str(error) for name in _WRITER):
                 raise
             raise disk_full(run.resume / FILE) from error
 
