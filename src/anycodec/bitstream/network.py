@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.lattice import HISTORY, Integers, Lattice
+from anycodec.bitstream.layers import WIDEST, pack_layers, unpack_layers
 from anycodec.bitstream.limits import MOST_MODELS
 from anycodec.bitstream.linear import History
 from anycodec.bitstream.logistic import FARTHEST, LARGEST_SCALE, WEIGHT_BITS, Mixture
@@ -32,7 +32,6 @@ _STEP, _OUTPUT = 6, 11
 """Bits behind the point of a weight, and of an output."""
 _FARTHEST_INPUT = 256
 _EXACT = 2**24
-_WIDEST = 256
 _LOGISTICS = 3
 _LARGEST_DIFFERENCE = 2**24
 _GAIN = np.array([round(2 ** (21 - level / 16)) for level in range(256)], np.int64)
@@ -55,7 +54,7 @@ class Network:
     def __post_init__(self) -> None:
         inputs, most = HISTORY, 2 * _FARTHEST_INPUT
         for weights, bias in self.layers:
-            if weights.shape != (len(bias), inputs) or not 1 <= len(bias) <= _WIDEST:
+            if weights.shape != (len(bias), inputs) or not 1 <= len(bias) <= WIDEST:
                 raise ValueError("a network whose layers do not fit")
             if (np.abs(weights).sum(axis=1) * most + np.abs(bias)).max() >= _EXACT:
                 raise ValueError("a network whose sums are too large")
@@ -84,12 +83,7 @@ class Network:
 
     def pack(self) -> bytes:
         """Payload of a MODEL section, after its number."""
-        fields = FieldWriter()
-        for weights, bias in self.layers:
-            fields.uint(len(bias))
-            planes = weights.astype("<i2").reshape(-1, 1).view(np.uint8).T
-            write_packed(fields, planes.tobytes() + bias.astype("<i4").tobytes())
-        return bytes(fields.data)
+        return pack_layers(self.layers)
 
     @classmethod
     def unpack(cls, fields: FieldReader) -> Network:
@@ -98,18 +92,12 @@ class Network:
         Raises:
             Damaged: not a network.
         """
-        layers: list[Layer] = []
-        inputs = HISTORY
-        for _ in range(3):
-            outputs = fields.uint(_WIDEST, "width of a network")
-            content = read_packed(fields, outputs * (2 * inputs + 4), "network")
-            planes = np.frombuffer(content[: 2 * outputs * inputs], np.uint8).reshape(2, -1)
-            weights = np.ascontiguousarray(planes.T).view("<i2").reshape(outputs, inputs)
-            bias = np.frombuffer(content[2 * outputs * inputs :], "<i4")
-            layers.append((weights.astype(np.float32), bias.astype(np.float32)))
-            inputs = outputs
+        a, b, c = (
+            (weights.astype(np.float32), bias.astype(np.float32))
+            for weights, bias in unpack_layers(fields, HISTORY, 3)
+        )
         try:
-            return cls((layers[0], layers[1], layers[2]))
+            return cls((a, b, c))
         except ValueError as error:
             raise Damaged(str(error)) from error
 

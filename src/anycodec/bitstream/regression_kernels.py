@@ -174,6 +174,14 @@ def observe(  # noqa: PLR0917
 
 
 @compiled
+def place(guess: float, shift: int) -> tuple[int, int, int]:
+    """A prediction in 16ths of a step, the nearest step, and where the middle bucket begins from there."""
+    y = int(np.floor(guess * 16.0 + 0.5))
+    centre = (y + 8) >> 4
+    return y, centre, ((-16 * ((1 << shift) >> 1) - 8) >> shift) - ((y - 16 * centre) >> shift)
+
+
+@compiled
 def encode(  # noqa: PLR0917
     values: Ints, shifts: Ints, state: State, sigmoid: Ints, coder: Coder, words: Words
 ) -> int:
@@ -187,10 +195,8 @@ def encode(  # noqa: PLR0917
             shift = shifts[c]
             inputs(values, t, c, x)
             guess = predict(weights[c], covariances[c], x)
-            y = int(np.floor(guess * 16.0 + 0.5))
             context = expect(errors[c], shares[c], mixture)
-            centre = (y + 8) >> 4
-            corner = ((-16 * ((1 << shift) >> 1) - 8) >> shift) - ((y - 16 * centre) >> shift)
+            y, centre, corner = place(guess, shift)
             off = values[t, c] - centre + ((1 << shift) >> 1)
             bucket = min(max(off >> shift, -SIDE - 1), SIDE) + SIDE + 1
             below = left(bucket, corner, mixture, sigmoid, parts[0])
@@ -227,10 +233,8 @@ def decode(  # noqa: PLR0917
             shift = shifts[c]
             inputs(values, t, c, x)
             guess = predict(weights[c], covariances[c], x)
-            y = int(np.floor(guess * 16.0 + 0.5))
             context = expect(errors[c], shares[c], mixture)
-            centre = (y + 8) >> 4
-            corner = ((-16 * ((1 << shift) >> 1) - 8) >> shift) - ((y - 16 * centre) >> shift)
+            y, centre, corner = place(guess, shift)
             found = pointed(coder)
             if found >= 1 << PRECISION:
                 return False

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
+from anycodec.bitstream.layers import WIDEST, pack_layers, unpack_layers
 from anycodec.bitstream.limits import LARGEST_SECTION
 
 if TYPE_CHECKING:  # numba takes half a second
@@ -38,7 +38,6 @@ NANOPORE = 0
 _INPUTS, _OUTPUTS, _LAGS = 39, 12, 32
 _ROOM = 64
 """Inputs and zeros, so that they fill vector registers."""
-_WIDEST = 256
 _MOST_INPUT = 2**12
 _LARGEST_SHIFT = 40
 _FEWEST_UNITS = 96
@@ -58,7 +57,7 @@ class WideNetwork:
     def __post_init__(self) -> None:
         inputs = _INPUTS
         for weights, bias in self.layers:
-            if weights.shape != (len(bias), inputs) or not 1 <= len(bias) <= _WIDEST:
+            if weights.shape != (len(bias), inputs) or not 1 <= len(bias) <= WIDEST:
                 raise ValueError("a network whose layers do not fit")
             sums = np.abs(weights.astype(np.int64)).sum(axis=1) * _MOST_INPUT + np.abs(bias.astype(np.int64))
             if sums.max() >= 2**31:
@@ -69,12 +68,7 @@ class WideNetwork:
 
     def pack(self) -> bytes:
         """The bytes of a model file."""
-        fields = FieldWriter()
-        for weights, bias in self.layers:
-            fields.uint(len(bias))
-            planes = weights.astype("<i2").reshape(-1, 1).view(np.uint8).T
-            write_packed(fields, planes.tobytes() + bias.astype("<i4").tobytes())
-        return bytes(fields.data)
+        return pack_layers(self.layers)
 
     @classmethod
     def unpack(cls, fields: FieldReader) -> WideNetwork:
@@ -84,17 +78,8 @@ class WideNetwork:
             Damaged: too short.
             ValueError: not a network.
         """
-        layers: list[Layer] = []
-        inputs = _INPUTS
-        for _ in range(3):
-            outputs = fields.uint(_WIDEST, "width of a network")
-            content = read_packed(fields, outputs * (2 * inputs + 4), "network")
-            planes = np.frombuffer(content[: 2 * outputs * inputs], np.uint8).reshape(2, -1)
-            weights = np.ascontiguousarray(planes.T).view("<i2").reshape(outputs, inputs)
-            bias = np.frombuffer(content[2 * outputs * inputs :], "<i4")
-            layers.append((weights.astype(np.int16), bias.astype(np.int32)))
-            inputs = outputs
-        return cls((layers[0], layers[1], layers[2]))
+        a, b, c = unpack_layers(fields, _INPUTS, 3)
+        return cls((a, b, c))
 
 
 @cache

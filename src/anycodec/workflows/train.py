@@ -22,7 +22,7 @@ from anycodec.workflows.console import out as console
 from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.labels import known_classes
 from anycodec.workflows.logs import logging_to
-from anycodec.workflows.provenance import provenance
+from anycodec.workflows.provenance import outcome, provenance
 from anycodec.workflows.staging import open_staged
 from anycodec.workflows.starting import origin, starting_weights
 from anycodec.workflows.statistics import token_statistics
@@ -174,13 +174,7 @@ def _provenance(spec: RunSpec, data: PreparedData) -> dict[str, Any]:
 
 def _summary(result: TrainingResult, metric: str) -> dict[str, Any]:
     """How a training ended, with the metric that chose the weights."""
-    return {
-        "steps": result.steps,
-        "best": {"metric": metric, **result.bests[metric]},
-        "seconds": round(result.seconds, 2),
-        "data_wait": round(result.data_wait, 5),
-        "samples_per_second": round(result.samples_per_second),
-    }
+    return outcome(result, {"metric": metric, **result.bests[metric]}, "samples_per_second")
 
 
 def _announce(

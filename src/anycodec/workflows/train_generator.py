@@ -17,7 +17,7 @@ from anycodec.errors import ConfigError, DataError, RunError, UserError
 from anycodec.workflows.console import out as console
 from anycodec.workflows.continuing import check_folder
 from anycodec.workflows.logs import logging_to
-from anycodec.workflows.provenance import made_by
+from anycodec.workflows.provenance import made_by, outcome
 
 MOST_KEPT = 2**14
 """Windows whose normalizer's statistics a run keeps for its samples."""
@@ -47,7 +47,8 @@ def train(spec: GeneratorRunSpec, run: RunDirectory, *, resume: bool, quiet: boo
     job = GeneratorJob(spec=spec, sizes=sizes, latents=latents, run=run, resume=resume, quiet=quiet)
     with logging_to(run.log):
         result = engine.train_generator(job)
-    run.update_manifest(training=_summary(result))
+    bests = {metric: dict(best) for metric, best in result.bests.items()}
+    run.update_manifest(training=outcome(result, bests, "values_per_second"))
     if not quiet:
         console.print(f"next: anycodec sample {shlex.quote(str(run.path))} -o samples", markup=False)
     return result
@@ -139,16 +140,6 @@ def normalizer_statistics(latents: Latents) -> Arrays:
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_KEPT)).round().astype(int)]
     affine = latents.affine(chosen)
     return {"shift": affine.shift, "scale": affine.scale, "labels": latents.labels[chosen]}
-
-
-def _summary(result: TrainingResult) -> dict[str, Any]:
-    return {
-        "steps": result.steps,
-        "best": {metric: dict(best) for metric, best in result.bests.items()},
-        "seconds": round(result.seconds, 2),
-        "data_wait": round(result.data_wait, 5),
-        "values_per_second": round(result.samples_per_second),
-    }
 
 
 def _announce(run: RunDirectory, spec: GeneratorRunSpec, info: LatentsInfo) -> None:

@@ -32,7 +32,7 @@ from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.prior_contexts import contexts_of
 from anycodec.workflows.prior_data import Examples, Series, series_of
 from anycodec.workflows.prior_groups import groups_of
-from anycodec.workflows.provenance import made_by
+from anycodec.workflows.provenance import made_by, outcome
 
 JUDGED_VALUES = 2**20
 """Scalar values of the validation split that are looked at."""
@@ -91,7 +91,8 @@ def train(spec: PriorRunSpec, run: RunDirectory, *, resume: bool, quiet: bool) -
         console.print(f"run [bold]{run.path}[/bold]: a prior of {tokens:,} tokens of {spec.codec}")
     with logging_to(run.log):
         result = engine.train_prior(job)
-    run.update_manifest(training=_summary(result))
+    bests = {metric: dict(best) for metric, best in result.bests.items()}
+    run.update_manifest(training=outcome(result, bests, "tokens_per_second"))
     if not quiet:
         codec, path = (shlex.quote(str(folder)) for folder in (spec.codec, run.path))
         console.print(f"next: anycodec compress {codec} FILES --prior {path}", markup=False)
@@ -217,13 +218,3 @@ def _level(
         counts=counts,
         groups=groups_of(pipeline, counts, number),
     )
-
-
-def _summary(result: TrainingResult) -> dict[str, Any]:
-    return {
-        "steps": result.steps,
-        "best": {metric: dict(best) for metric, best in result.bests.items()},
-        "seconds": round(result.seconds, 2),
-        "data_wait": round(result.data_wait, 5),
-        "tokens_per_second": round(result.samples_per_second),
-    }
