@@ -182,6 +182,17 @@ def test_mistakes_inside_one_section(config):
     assert mistake.where == f"{config}:6"
 
 
+def test_mistakes_inside_a_section_of_one_type(tmp_path):
+    """Where there is no choice of types, pydantic's locations hold no tag."""
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {{type: pod5, root: {tmp_path}}}\ncodec: {{type: trellis}}\n")
+    mistake = only(config, "codec.quantizer.codebook_size=100")
+    assert mistake.where == "override 'codec.quantizer.codebook_size=100'"
+    assert mistake.what == (
+        "`codec.quantizer.codebook_size` must be integer >= 8 and <= 65536 in multiples of 8, not 100"
+    )
+
+
 def test_missing_root_tells_how_to_give_it(config):
     mistake = only(edited(config, ("  root: .\n", "")))
     assert "data.root" in mistake.what

@@ -56,7 +56,8 @@ def _locate(loc: Sequence[int | str], kind: AnyKind) -> tuple[Path, Shape]:
         if isinstance(shape, Table):
             path, shape = (*path, rest.pop(0)), shape.item
             continue
-        spec = shape.pick(rest.pop(0) if shape.tagged else None)
+        untagged = len(shape.variants) == 1  # no union, so pydantic names no tag
+        spec = next(iter(shape.variants.values())) if untagged else shape.pick(rest.pop(0))
         if not rest or spec is None:
             break
         name = rest.pop(0)

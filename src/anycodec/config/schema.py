@@ -153,7 +153,7 @@ def _constraints(metadata: Any) -> tuple[Any, ...]:
 
 
 def _limits(constraints: tuple[Any, ...]) -> str:
-    low, high, pattern = "", "", ""
+    low, high, pattern, step = "", "", "", ""
     for entry in constraints:
         match entry:
             case annotated_types.Ge(value):
@@ -164,6 +164,8 @@ def _limits(constraints: tuple[Any, ...]) -> str:
                 high = f" <= {value}"
             case annotated_types.Lt(value):
                 high = f" < {value}"
+            case annotated_types.MultipleOf(value):
+                step = f" in multiples of {value}"
             case _ if getattr(entry, "pattern", None):
                 pattern = f" like {entry.pattern}"
-    return low + (" and" if low and high else "") + high + pattern
+    return low + (" and" if low and high else "") + high + step + pattern
