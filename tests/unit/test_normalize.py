@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import median_abs_deviation
 
-from anycodec.config.data import ArraySource, FixedSpec, MedianMadSpec, RevinSpec, StandardSpec, Window1d
+from anycodec.config.data import (
+    ArraySource,
+    FixedSpec,
+    MedianMadSpec,
+    PrincipalSpec,
+    RevinSpec,
+    StandardSpec,
+    Window1d,
+)
 from anycodec.data.normalize import Normalizer, Segment, channel_of, make_normalizer
 from anycodec.data.window import Windower
 from anycodec.errors import DataError
@@ -128,6 +136,56 @@ def test_standard_refuses_other_columns():
     fitted = make_normalizer(StandardSpec()).fit([(np.zeros((4, 2), np.float32), None)])
     with pytest.raises(DataError, match=r"3 channels.*trained on 2"):
         fitted.statistics(segment(np.zeros((4, 3))))
+
+
+def moving_together(n=4000):
+    """Three channels of different units: the first two do the same but for a tenth, the third is its own."""
+    random = np.random.default_rng(7)
+    common, single, own = random.normal(size=(3, n)).cumsum(axis=1)
+    return np.stack(
+        [1e4 + 50 * (common + 0.1 * single), common - 0.1 * single, 3 * own], axis=1, dtype=np.float32
+    )
+
+
+def test_principal_axes_leave_nothing_in_common_and_keep_distances():
+    values = moving_together()
+    normalizer = make_normalizer(PrincipalSpec()).fit([(values, None)])
+    mixed = normalizer.mix(values)
+    steps = np.diff(mixed.astype(np.float64), axis=0)
+    assert np.abs(np.corrcoef(steps.T) - np.eye(3)).max() < 1e-3
+    assert (np.diff(steps.std(axis=0)) < 0).all()
+    scored = (values - values.mean(axis=0)) / values.std(axis=0)
+    np.testing.assert_allclose(np.square(mixed).sum(axis=1), np.square(scored).sum(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(normalizer.unmix(mixed), values, rtol=1e-6, atol=1e-3)
+    affine = normalizer.statistics(segment(mixed))
+    assert np.array_equal(normalizer.apply(mixed.T[None], affine), mixed.T[None])
+
+
+def test_principal_axes_do_not_see_what_was_missing():
+    values, mask = moving_together(), np.ones((4000, 3), bool)
+    gaps = values.copy()
+    mask[100:200, 0], gaps[100:200, 0] = False, 1e9
+    exact, found = (
+        make_normalizer(PrincipalSpec()).fit([pair]).to_arrays()["normalizer.axes"]
+        for pair in ((values, None), (gaps, mask))
+    )
+    assert np.abs(np.abs(exact.T @ found) - np.eye(3)).max() < 0.05
+
+
+def test_principal_survives_the_run_directory():
+    values = moving_together(50)
+    fitted = make_normalizer(PrincipalSpec()).fit([(values[:20], None), (values[20:], None)])
+    restored = make_normalizer(PrincipalSpec(), fitted.to_arrays())
+    assert np.array_equal(restored.mix(values), fitted.mix(values))
+    with pytest.raises(DataError, match=r"2 channels.*trained on 3"):
+        restored.mix(values[:, :2])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30])
+def test_principal_of_constant_channels_stays_finite(value):
+    values = np.full((9, 2), value, np.float32)
+    normalizer = make_normalizer(PrincipalSpec()).fit([(values, None)])
+    assert np.array_equal(normalizer.unmix(normalizer.mix(values)), values)
 
 
 @pytest.mark.parametrize("spec", [MedianMadSpec(), RevinSpec(), FixedSpec()])

@@ -29,6 +29,16 @@ class StandardSpec(Spec):
     type: Literal["standard"] = "standard"
 
 
+class PrincipalSpec(Spec):
+    """z-score, then the channels turned to the principal axes of their steps from sample to sample.
+
+    Channels that move together are coded once. The turn keeps distances: errors stay what they are. Mean,
+    deviation and axes are those of the training split (stored in the run).
+    """
+
+    type: Literal["principal"] = "principal"
+
+
 class RevinSpec(Spec):
     """Mean and sqrt(biased variance + 1e-5) of each window and channel (RevIN, Kim 2022)."""
 
@@ -55,6 +65,10 @@ class FixedSpec(Spec):
 
 
 NormalizerSpec = Annotated[MedianMadSpec | StandardSpec | RevinSpec | FixedSpec, Field(discriminator="type")]
+SeriesNormalizerSpec = Annotated[
+    MedianMadSpec | StandardSpec | PrincipalSpec | RevinSpec | FixedSpec, Field(discriminator="type")
+]
+"""Of data whose channels are series beside each other."""
 
 
 # --- splits -------------------------------------------------------------------------------------
@@ -241,7 +255,9 @@ class TableSource(SourceSpec):
     window: Window1d = Field(
         default_factory=lambda: Window1d(samples=512), description="training and coding window"
     )
-    normalizer: NormalizerSpec = Field(default_factory=StandardSpec, description="to network scale and back")
+    normalizer: SeriesNormalizerSpec = Field(
+        default_factory=StandardSpec, description="to network scale and back"
+    )
     split: SplitSpec = Field(default_factory=TimeSplit, description="training, validation, test")
 
 
@@ -259,7 +275,9 @@ class ArraySource(SourceSpec):
     window: Window1d = Field(
         default_factory=lambda: Window1d(samples=512), description="training and coding window"
     )
-    normalizer: NormalizerSpec = Field(default_factory=StandardSpec, description="to network scale and back")
+    normalizer: SeriesNormalizerSpec = Field(
+        default_factory=StandardSpec, description="to network scale and back"
+    )
     split: SplitSpec = Field(default_factory=TimeSplit, description="training, validation, test")
 
 

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anycodec.config.data import ArraySource, DataSpec, ImageSource, Pod5Source, StandardSpec, TableSource
+from anycodec.config.data import (
+    ArraySource,
+    DataSpec,
+    ImageSource,
+    Pod5Source,
+    PrincipalSpec,
+    StandardSpec,
+    TableSource,
+)
 from anycodec.data.channels import picture_mismatch
 from anycodec.data.readers import OpenFile
 from anycodec.data.reads import Reads
@@ -163,7 +171,7 @@ def _allowed_channels(entries: Sequence[Entry], source: DataSpec) -> set[int] | 
     if isinstance(source, ImageSource):
         return {1} if source.mode == "grey" else {1, 3}
     separate = isinstance(source, TableSource | ArraySource) and source.channels == "independent"
-    if not entries or (separate and not isinstance(source.normalizer, StandardSpec)):
+    if not entries or (separate and not isinstance(source.normalizer, StandardSpec | PrincipalSpec)):
         return None
     (most_common, _), *_ = Counter(entry.n_channels for entry in entries).most_common()
     return {most_common}

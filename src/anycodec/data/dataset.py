@@ -187,10 +187,10 @@ class WindowDataset:
             inner = [slice(None), *(slice(o, o + s) for o, s in zip(origin[1:], self._size[1:], strict=True))]
         signal = self._signals.fetch(piece.entry, start, stop)
         if self._windower.independent:
-            values = self._codec_values(signal.values, piece.path)
+            values = self._normalizer.mix(self._codec_values(signal.values, piece.path))
             windows = self._windower.cut(values[tuple(inner)])
         else:
-            values = self._codec_values(signal.values[tuple(inner)], piece.path)
+            values = self._normalizer.mix(self._codec_values(signal.values[tuple(inner)], piece.path))
             windows = self._full_clip(self._windower.cut(values))
         if self._normalizer.scope == "signal":
             affine = self._block_statistics(piece.entry, start)

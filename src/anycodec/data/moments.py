@@ -1,4 +1,4 @@
-"""Mean and deviation of more data than fits into memory."""
+"""Mean and deviation of more data than fits into memory, and how its channels move together."""
 
 from __future__ import annotations
 
@@ -43,3 +43,24 @@ class Moments:
     def deviation(self) -> NDArray[np.float64]:
         """[C], biased; 0 for a channel without a value."""
         return np.sqrt(self._squares / np.maximum(self._count, 1))
+
+
+class Steps:
+    """Running sum of products of steps from each sample to the next, [C C] in float64."""
+
+    def __init__(self) -> None:
+        self.products: NDArray[np.float64] = np.zeros((0, 0))
+
+    def add(self, values: NDArray[np.float32], mask: NDArray[np.bool_] | None = None) -> None:
+        """Take in values [T C]; steps from or to where `mask` (like `values`) is False count as 0."""
+        steps = np.diff(values.astype(np.float64), axis=0)
+        if mask is not None:
+            steps *= mask[1:] & mask[:-1]
+        if not self.products.size:
+            self.products = np.zeros((values.shape[1], values.shape[1]))
+        self.products += steps.T @ steps
+
+    def axes(self, scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Orthonormal columns [C C]: principal axes of steps in units of `scale` [C], the largest first."""
+        _, vectors = np.linalg.eigh(self.products / np.outer(scale, scale))
+        return np.ascontiguousarray(vectors[:, ::-1])

@@ -1,4 +1,4 @@
-"""Normalizers: signal unit -> network scale and back, all affine: y = (x - shift) / scale.
+"""Normalizers: signal unit -> network scale and back, affine in each channel: y = (x - shift) / scale.
 
 Statistics are computed in float64 and stored as float32; `apply` and `invert` use the stored
 values, so that what is written to a file is what was used. In float32 the round trip costs at most
@@ -9,6 +9,7 @@ and y * scale + shift is as coarse as x itself.
 |---|---|---|---|
 | median_mad | signal | median | 1.4826 MAD |
 | standard | dataset | mean of the training split | deviation of the training split |
+| principal | dataset | 0, after the channels were z-scored and mixed | 1 |
 | revin | window | mean (or last value) of the window | sqrt(biased variance + 1e-5) |
 | fixed | constant | middle of the range | half of the range |
 """
@@ -23,8 +24,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anycodec.config.data import FixedSpec, MedianMadSpec, NormalizerSpec, RevinSpec, StandardSpec
-from anycodec.data.moments import Moments
+from anycodec.config.data import (
+    FixedSpec,
+    MedianMadSpec,
+    PrincipalSpec,
+    RevinSpec,
+    SeriesNormalizerSpec,
+    StandardSpec,
+)
+from anycodec.data.moments import Moments, Steps
 from anycodec.errors import DataError
 from anycodec.types import Affine, SignalInfo
 
@@ -82,6 +90,18 @@ class Normalizer(ABC):
         """What the run has to store: `normalizer.shift` and `normalizer.scale`, or nothing."""
         return {}
 
+    def mix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values [.. C] of a segment before windows are cut from them: each channel by itself, or mixtures.
+
+        Raises:
+            DataError: other channels than those of the training split.
+        """
+        return values
+
+    def unmix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Inverse of `mix`."""
+        return values
+
     def apply(self, windows: Windows, affine: Affine) -> Windows:
         """Windows [N C *s] in the signal's unit -> network scale."""
         shift, scale = _aligned(affine, windows)
@@ -135,12 +155,7 @@ class Standard(Normalizer):
 
     def statistics(self, segment: Segment) -> Affine:
         affine = self._fitted
-        found, trained = segment.values.shape[-1], affine.shift.shape[1]
-        if found != trained:
-            raise DataError(
-                f"the file has {found} channels, the run was trained on {trained}",
-                how="use files with the columns of the training data, or data.normalizer.type=revin",
-            )
+        _check_channels(segment.values.shape[-1], affine)
         return affine
 
     def to_arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -151,6 +166,63 @@ class Standard(Normalizer):
         if self._affine is None:
             raise ValueError("the standard normalizer has not been fitted")
         return self._affine
+
+
+class Principal(Normalizer):
+    """z-score, then coordinates along the principal axes of the channels' steps, by the training split.
+
+    An orthogonal transform across channels (Karhunen and Loeve): what several channels do at once is coded
+    once, and an error of so many units in the mixtures is one of as many deviations in the channels.
+
+    Args:
+        affine: the fitted statistics [1 C]; None before `fit`.
+        axes: orthonormal columns [C C]; None before `fit`.
+    """
+
+    scope = "dataset"
+
+    def __init__(self, affine: Affine | None = None, axes: NDArray[np.float32] | None = None) -> None:
+        self._affine, self._axes = affine, axes
+
+    def fit(self, segments: Iterable[tuple[NDArray[np.float32], Mask | None]]) -> Principal:
+        moments, steps = Moments(), Steps()
+        for values, mask in segments:
+            moments.add(values, mask)
+            steps.add(values, mask)
+        affine = _affine(moments.mean[None], moments.deviation[None])
+        return Principal(affine, steps.axes(affine.scale[0].astype(np.float64)).astype(np.float32))
+
+    def statistics(self, segment: Segment) -> Affine:
+        return _affine(np.zeros((1, 1)), np.ones((1, 1)))
+
+    def mix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        affine, axes = self._fitted
+        _check_channels(values.shape[-1], affine)
+        with np.errstate(over="ignore"):
+            scored = (values.astype(np.float64) - affine.shift[0]) / affine.scale[0]
+            mixed: NDArray[np.float32] = (scored @ axes).astype(np.float32)
+        return mixed
+
+    def unmix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        affine, axes = self._fitted
+        with np.errstate(over="ignore"):
+            scored = values.astype(np.float64) @ axes.T
+            single: NDArray[np.float32] = (scored * affine.scale[0] + affine.shift[0]).astype(np.float32)
+        return single
+
+    def to_arrays(self) -> dict[str, NDArray[np.float32]]:
+        affine, axes = self._fitted
+        return {
+            "normalizer.shift": affine.shift,
+            "normalizer.scale": affine.scale,
+            "normalizer.axes": axes.astype(np.float32),
+        }
+
+    @property
+    def _fitted(self) -> tuple[Affine, NDArray[np.float64]]:
+        if self._affine is None or self._axes is None:
+            raise ValueError("the principal normalizer has not been fitted")
+        return self._affine, self._axes.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +263,9 @@ class Fixed(Normalizer):
         return _affine(np.array([[(low + high) / 2]]), np.array([[(high - low) / 2]]))
 
 
-def make_normalizer(spec: NormalizerSpec, arrays: Mapping[str, NDArray[Any]] | None = None) -> Normalizer:
+def make_normalizer(
+    spec: SeriesNormalizerSpec, arrays: Mapping[str, NDArray[Any]] | None = None
+) -> Normalizer:
     """The normalizer of a spec.
 
     Args:
@@ -206,9 +280,14 @@ def make_normalizer(spec: NormalizerSpec, arrays: Mapping[str, NDArray[Any]] | N
         case FixedSpec(low=low, high=high):
             return Fixed(None if low is None or high is None else (low, high))
         case StandardSpec():
-            if arrays is None:
-                return Standard()
-            return Standard(_affine(arrays["normalizer.shift"], arrays["normalizer.scale"]))
+            return Standard(_stored(arrays))
+        case PrincipalSpec():
+            return Principal(_stored(arrays), None if arrays is None else arrays["normalizer.axes"])
+
+
+def _stored(arrays: Mapping[str, NDArray[Any]] | None) -> Affine | None:
+    """The statistics of a run; None before training."""
+    return None if arrays is None else _affine(arrays["normalizer.shift"], arrays["normalizer.scale"])
 
 
 def channel_of(affine: Affine, channel: int) -> Affine:
@@ -232,6 +311,16 @@ def _aligned(affine: Affine, windows: Windows) -> tuple[NDArray[np.float32], NDA
         return part.reshape(*part.shape, *[1] * (windows.ndim - 2))
 
     return align(affine.shift), align(affine.scale)
+
+
+def _check_channels(found: int, affine: Affine) -> None:
+    """Refuse other channels than statistics [1 C] are of."""
+    trained = affine.shift.shape[1]
+    if found != trained:
+        raise DataError(
+            f"the file has {found} channels, the run was trained on {trained}",
+            how="use files with the columns of the training data, or data.normalizer.type=revin",
+        )
 
 
 def _robust(x: NDArray[np.float32]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from anycodec.checkpoint import RunDirectory
 from anycodec.config.data import DataSpec, ImageSource
 from anycodec.config.run import RunSpec
 from anycodec.data.channels import codec_values, native_values
-from anycodec.data.normalize import Normalizer, Segment, make_normalizer
+from anycodec.data.normalize import Normalizer, Principal, Segment, make_normalizer
 from anycodec.data.window import Windower
 from anycodec.engine import ENGINES, CodecRuntime, Engine, WindowCoder, Windows, get_engine
 from anycodec.errors import DataError, UserError
@@ -150,6 +150,19 @@ class Pipeline:
         if self._coder is None:
             raise no_tokens(self.spec, self.run.path)
 
+    def require_own_channels(self) -> None:
+        """Refuse what draws the windows of channels one by one where each is a mixture of all.
+
+        Raises:
+            UserError: the normalizer mixes channels.
+        """
+        if isinstance(self.normalizer, Principal):
+            raise UserError(
+                "no samples can be drawn with this codec: its windows are mixtures of all channels",
+                where=str(self.run.path),
+                how="train a codec with data.normalizer.type=standard or revin",
+            )
+
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Pipeline:
         """Load a run directory.
@@ -176,6 +189,7 @@ class Pipeline:
         """
         values = self._values(signal)
         self._check_channels(signal.info, values.shape[-1])
+        values = self.normalizer.mix(values)
         windows = self.windower.cut(values)
         affine = self.normalizer.statistics(Segment(signal.info, values, windows, signal.mask))
         if self.coarse and self.stores_statistics:
@@ -227,7 +241,7 @@ class Pipeline:
         shape = self.shape(info, length)
         affine = coded.affine or self._shared_statistics(info, shape)
         windows = (coder or self.stream(info)).decode(coded.tokens)
-        return self._to_file(self.windower.stitch(self.normalizer.invert(windows, affine), shape), info)
+        return self._to_file(self._stitched(windows, shape, affine), info)
 
     def shape(self, info: SignalInfo, length: int) -> tuple[int, ...]:
         """Shape of the values that the codec sees for a segment of `length`."""
@@ -238,8 +252,12 @@ class Pipeline:
         self, windows: Windows, shape: tuple[int, ...], affine: Affine, info: SignalInfo, start: int
     ) -> Signal:
         """Normalised windows to a segment of the signal `info`."""
-        values = self.windower.stitch(self.normalizer.invert(windows, affine), shape)
-        return Signal(info=info, values=_native(self._to_file(values, info), info), start=start)
+        values = self._to_file(self._stitched(windows, shape, affine), info)
+        return Signal(info=info, values=_native(values, info), start=start)
+
+    def _stitched(self, windows: Windows, shape: tuple[int, ...], affine: Affine) -> NDArray[np.float32]:
+        """Normalised windows to values of this shape in the signal's unit."""
+        return self.normalizer.unmix(self.windower.stitch(self.normalizer.invert(windows, affine), shape))
 
     def _values(self, signal: Signal) -> NDArray[np.float32]:
         if isinstance(self.source, ImageSource):

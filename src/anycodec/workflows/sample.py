@@ -86,6 +86,7 @@ class TrainedGenerator:
         except (KeyError, TypeError, ValidationError) as error:
             raise RunError(f"the manifest of the generator lacks {error}", where=str(run)) from error
         self.codec = open_codec(codec or path, fingerprint, device)
+        self.codec.require_own_channels()
         self.runtime: GeneratorRuntime = get_engine("torch").load_generator(
             spec, self.sizes, self.run.weights, device
         )

@@ -44,6 +44,7 @@ class TrainedPrior:
                 "the codec of this prior is not there", where=str(folder), how="say where it is: --codec RUN"
             )
         self.codec = Pipeline(RunDirectory(folder), device)
+        self.codec.require_own_channels()
         use_prior(self.codec, run)
         statistics = self.run.read_statistics()
         self._shift, self._scale = statistics["shift"], statistics["scale"]
