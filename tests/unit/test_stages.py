@@ -1,6 +1,7 @@
 """Pipelines of small stages: what runs again, what is kept, what is continued."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,20 @@ class Pipeline:
 
     def __init__(self, folder):
         self.folder, self.log, self.fail = folder, [], None
-        self.settings = {"a": 1, "b": 1, "c": 1}
+        self.settings, self.threads = {"a": 1, "b": 1, "c": 1}, 1
 
     def stages(self):
-        return [Stage(name, self.settings[name], self._run(name), _output) for name in self.settings]
+        return [
+            Stage(
+                name,
+                {name: {"value": value, "threads": self.threads}},
+                self._run(name),
+                _output,
+                without_effect=lambda key: key.endswith(".threads"),
+                keep=name == "b",
+            )
+            for name, value in self.settings.items()
+        ]
 
     def _run(self, name):
         def run(folder, resume):
@@ -61,10 +72,95 @@ def test_a_changed_setting_runs_its_stage_and_those_after_it(pipeline):
 def test_a_stage_that_gives_the_same_again_spares_those_after_it(pipeline):
     pipeline()
     stages = pipeline.stages()
-    stages[1] = Stage("b", "said otherwise", stages[1].run, stages[1].output)
+    stages[1] = replace(stages[1], settings={"b": {"value": "said otherwise"}})
     pipeline.log.clear()
     run_stages(pipeline.folder, stages)
     assert pipeline.log == ["b"]
+
+
+def test_settings_without_effect_change_nothing(pipeline):
+    pipeline()
+    pipeline.threads = 8
+    assert pipeline() == ""
+    pipeline.fail, pipeline.settings["b"] = "b", 2
+    with pytest.raises(KeyboardInterrupt):
+        pipeline()
+    pipeline.fail, pipeline.threads = None, 2
+    assert pipeline() == "b+c"
+
+
+def test_it_says_what_changed_before_it_runs_again(pipeline, capsys):
+    pipeline()
+    capsys.readouterr()
+    pipeline.settings["b"] = "x" * 99
+    pipeline()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("[1/3] a: unchanged")
+    assert said[1:3] == ["[2/3] b", f"  again: b.value was 1, now {'x' * 57}..."]
+    assert said[-2:] == ["[3/3] c", "  again: the result of b has changed"]
+    (pipeline.folder / "c" / "result").unlink()
+    pipeline()
+    assert "  again: its result was removed, or changed by other hands" in capsys.readouterr().out
+
+
+def test_of_many_changes_the_first_are_named(tmp_path, capsys):
+    for value in range(2):
+        settings = {f"k{number}": value for number in range(8)}
+        stage = Stage("a", settings, lambda folder, _: (folder / "result").touch(), _output)
+        run_stages(tmp_path, [stage])
+    said = capsys.readouterr().out
+    assert "k4 was 0, now 1" in said
+    assert "k5" not in said
+    assert "  again: 3 more settings" in said
+
+
+def test_a_finished_result_to_keep_is_moved_aside_once(pipeline, capsys):
+    pipeline()
+    for value in (2, 3):
+        pipeline.settings["b"] = value
+        assert pipeline() == "bc"
+    assert (pipeline.folder / "b.previous" / "result").read_text() == "2"
+    assert "b.previous" in "".join(capsys.readouterr().out.split())
+    assert not (pipeline.folder / "c.previous").exists()
+
+    pipeline.fail, pipeline.settings["b"] = "b", 4
+    with pytest.raises(KeyboardInterrupt):
+        pipeline()
+    pipeline.fail, pipeline.settings["b"] = None, 5
+    pipeline()  # what stopped at 4 replaces nothing
+    assert (pipeline.folder / "b.previous" / "result").read_text() == "3"
+    pipeline(force=True)
+    assert (pipeline.folder / "b.previous" / "result").read_text() == "5"
+
+
+def test_a_training_that_ended_unnoticed_is_not_moved_aside(pipeline):
+    pipeline()
+    state = json.loads((pipeline.folder / STATE).read_text())
+    state["stages"]["b"]["output"] = None  # killed before it was written down
+    (pipeline.folder / STATE).write_text(json.dumps(state))
+    assert pipeline() == "b+"
+    assert not (pipeline.folder / "b.previous").exists()
+
+
+def test_a_state_of_an_earlier_version_spares_what_it_knows(pipeline, capsys):
+    """It had a fingerprint of all settings, those without effect among them, and not the settings."""
+    pipeline()
+    state, before = json.loads((pipeline.folder / STATE).read_text()), {}
+    for name, record in state["stages"].items():
+        old = fingerprint([{"value": 1, "threads": 1}, before])
+        before[name] = record["output"]
+        state["stages"][name] = {"inputs": old, "output": record["output"], "seconds": 7.0}
+    (pipeline.folder / STATE).write_text(json.dumps(state))
+    assert pipeline() == ""
+    assert "7 s saved" in capsys.readouterr().out
+    pipeline.threads = 4  # by now it is known that they don't count
+    assert pipeline() == ""
+
+    state["stages"]["b"]["inputs"] = "another"
+    (pipeline.folder / STATE).write_text(json.dumps(state))
+    pipeline.threads = 1
+    assert pipeline() == "b"
+    assert "which one was not written down" in capsys.readouterr().out
 
 
 def test_a_stage_that_stopped_goes_on_and_others_stay(pipeline):

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from anycodec.checkpoint import RunDirectory
 from anycodec.cli import app
-from anycodec.config.kinds import AUGMENTATION
+from anycodec.config.kinds import AUGMENTATION, CODEC, GENERATOR
 from anycodec.config.loader import load_kind
 from anycodec.config.train import TrainSpec
 from anycodec.data.manifest import read_manifest
@@ -85,6 +86,34 @@ def test_everything_from_pictures_to_a_report_and_nothing_twice(config, tmp_path
     assert all("unchanged" in line for line in lines)
 
 
+def test_two_processes_train_both_and_what_leaves_the_result_as_it_is_repeats_nothing(config, tmp_path):
+    out = tmp_path / "out"
+    found, _ = augment(config, out, "--devices", "2", "--strategy", "ddp")
+    assert found.exit_code == 0, found.output
+    for name, of in (("codec", CODEC), ("generator", GENERATOR)):
+        run = RunDirectory(out / name)
+        assert run.spec_of(of).train.devices == 2
+        assert run.read_manifest()["training"]["steps"] == 2
+    watching = ["codec.train.threads=2", "generator.train.log_every=5", "data.workers=1", "--devices", "1"]
+    found, lines = augment(config, out, *watching)
+    assert found.exit_code == 0, found.output
+    assert all("unchanged" in line for line in lines), found.output
+
+    found, lines = augment(config, out, "generator.train.steps=3")
+    assert found.exit_code == 0, found.output
+    assert ["unchanged" in line for line in lines] == [True] * 3 + [False] * 3
+    assert "generator.train.steps was 2, now 3" in found.output
+    assert RunDirectory(out / "generator.previous").read_manifest()["training"]["steps"] == 2
+
+
+def test_a_pipeline_is_not_for_launchers(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found, _ = augment(config, tmp_path / "out")
+    assert found.exit_code == 2
+    assert "with --devices N" in " ".join(found.output.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_epochs_count_batches_of_all_windows():
     assert for_epochs(TrainSpec(batch_size=5), 12, 3).steps == 9
     assert for_epochs(TrainSpec(batch_size=50), 12, 1).steps == 1
@@ -136,8 +165,9 @@ def test_a_split_without_test_samples(config, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--devices", "2"], "several devices is not possible yet"),
-        (["--strategy", "ddp"], "--strategy"),
+        (["--devices", "3"], "3 devices can't share a batch of 2 evenly"),
+        (["--strategy", "ddp"], "ddp divides the work among devices, and there is one"),
+        (["generator.train.num_nodes=2"], "a pipeline trains on one machine"),
         (["--skip-generator", "--skip-sample", "--skip-latents", "--skip-codec"], "--skip-codec"),
         (["codec.train.stepz=1"], "did you mean `steps`"),
     ],

@@ -151,20 +151,29 @@ def augment(
         Literal["fp32", "bf16"] | None,
         typer.Option(help="Of both trainings and of drawing.", show_default="as configured"),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processors or GPUs to train on.")] = 1,
-    strategy: Annotated[str, typer.Option(help="How several devices share the work.")] = "auto",
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="Share the batches of both trainings among N GPUs, or processes."),
+    ] = None,
+    strategy: Annotated[
+        Literal["ddp", "fsdp"] | None,
+        typer.Option(help="What devices divide: batches, or the codec's weights too."),
+    ] = None,
     device: Device = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> int | None:
     """Real data to a judged generator: split, codec, latents, generator, samples, evaluation, report."""
     from anycodec.workflows import augment as workflow
 
-    workflow.check_machine(devices, strategy)
     short = {
         "augmentation.per_class": samples_per_class,
         "codec.train.precision": precision,
         "generator.train.precision": precision,
         "augmentation.precision": precision,
+        "codec.train.devices": devices,
+        "generator.train.devices": devices,
+        "codec.train.strategy": strategy,
+        "generator.train.strategy": strategy and "ddp",
     }
     skipped = {
         "codec": skip_codec,

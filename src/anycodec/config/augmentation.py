@@ -13,7 +13,7 @@ from anycodec.config.data import DataSpec, ImageSource, ManifestSplit
 from anycodec.config.evaluation import StudySpec
 from anycodec.config.generation import GeneratorRunSpec, GeneratorTrainSpec, generation_cross_check
 from anycodec.config.run import RunSpec, cross_check
-from anycodec.config.train import TrainSpec
+from anycodec.config.train import LoopSpec, TrainSpec
 from anycodec.errors import UserError
 
 SamplerName = Literal["euler", "heun", "ddim", "ddpm", "dpm"]
@@ -118,7 +118,22 @@ def _own_mistakes(spec: AugmentationRunSpec) -> Iterator[tuple[str, UserError]]:
         what = "a manifest says what is learned from already"
         how = "augmentation.budget=null, or another data.split.type"
         yield "augmentation.budget", UserError(what, how=how)
+    for key, training in (("codec", spec.codec.train), ("generator", spec.generator.train)):
+        yield from ((f"{key}.train.{setting}", mistake) for setting, mistake in _of_devices(training))
     process, sampler = spec.generator_run(Path("latents")).process, spec.augmentation.sampler
     if process is not None and sampler is not None and sampler not in process.samplers:
         what = f"the process {process.type} can't be sampled by {sampler}"
         yield "augmentation.sampler", UserError(what, how=f"one of {', '.join(process.samplers)}, or null")
+
+
+def _of_devices(training: LoopSpec) -> Iterator[tuple[str, UserError]]:
+    """What a training would refuse only once the stages before it have taken their time."""
+    devices = training.devices or 1
+    if training.num_nodes > 1:
+        yield "num_nodes", UserError("a pipeline trains on one machine", how="num_nodes=1, and devices=N")
+    elif devices == 1 and training.strategy is not None:
+        what = f"{training.strategy} divides the work among devices, and there is one"
+        yield "strategy", UserError(what, how="add --devices N, or leave the strategy out")
+    if training.batch_size % devices:
+        what = f"{devices} devices can't share a batch of {training.batch_size} evenly"
+        yield "batch_size", UserError(what, how=f"use a multiple of {devices}, or fewer devices")

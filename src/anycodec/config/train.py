@@ -87,11 +87,12 @@ class LoopSpec(Spec):
     threads: int | None = Field(None, ge=1, description="CPU threads of a process; null = all cores, shared")
 
 
-FREE_ON_RESUME = frozenset(
-    {"steps", "val_every", "val_batches", "checkpoint_every", "log_every", "device", "devices", "num_nodes",
-     "strategy", "threads"}
-)  # fmt: skip
-"""Settings of `LoopSpec` that may change when a training goes on: how long, where, and how it is watched."""
+WITHOUT_EFFECT = frozenset(
+    {"checkpoint_every", "log_every", "device", "devices", "num_nodes", "strategy", "threads"}
+)
+"""Settings of `LoopSpec` that say where a training runs and how it is watched, not what it learns."""
+FREE_ON_RESUME = WITHOUT_EFFECT | {"steps", "val_every", "val_batches"}
+"""Settings of `LoopSpec` that may change when a training goes on: how long it is, too."""
 
 
 class EarlyStopSpec(Spec):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from anycodec.errors import UserError
 from anycodec.io.discover import base_folder
 from anycodec.workflows import evaluate_augmentation, latents, sample, train, train_generator
 from anycodec.workflows.augmentation_report import RESULT
+from anycodec.workflows.continuing import without_effect
 from anycodec.workflows.exclusive import exclusive
 from anycodec.workflows.prepare import PICTURES, SPLIT, prepare, prepared_from_jet, recorded
 from anycodec.workflows.stages import Stage, files_fingerprint, run_stages
@@ -67,8 +69,10 @@ def run(config: Path, overrides: Sequence[str], out: Path | None, options: Optio
     Raises:
         ConfigError: mistakes in the configuration, all at once.
         DataError: no usable data.
-        UserError: a stage to be skipped has no result, or another job is at the folder.
+        UserError: a stage to be skipped has no result, another job is at the folder, or a launcher has
+            started several processes of this.
     """
+    _refuse_launchers()
     spec = load_kind(AUGMENTATION, config, overrides)
     folder = out or Path("runs") / spec.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,19 +81,18 @@ def run(config: Path, overrides: Sequence[str], out: Path | None, options: Optio
     return 0
 
 
-def check_machine(devices: int, strategy: str) -> None:
-    """Refuse what trains on several devices: the loops can't yet.
+def _refuse_launchers(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse to be one of several processes: each would run the whole pipeline.
 
     Raises:
-        UserError: more than one device, or a strategy for that.
+        UserError: a launcher has started this one.
     """
-    if devices == 1 and strategy == "auto":
-        return
-    raise UserError(
-        "training on several devices is not possible yet",
-        where="--devices" if devices != 1 else "--strategy",
-        how="leave out --devices and --strategy: one processor or GPU is used",
-    )
+    if int(environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError(
+            "a pipeline starts the processes of its trainings by itself",
+            where="torchrun",
+            how="run it without a launcher, with --devices N",
+        )
 
 
 class Pipeline:
@@ -105,26 +108,42 @@ class Pipeline:
         self._spec, self._folder, self._options = spec, folder, options
 
     def stages(self) -> list[Stage]:
-        """In order; each stage's settings are all that decides its result beside those before it."""
-        spec, seed, epochs = self._spec, self._spec.seed, self._options.max_epochs
+        """In order."""
+        spec, length = self._spec, {"seed": self._spec.seed, "--max-epochs": self._options.max_epochs}
         codec, generator = spec.codec.model_dump(mode="json"), spec.generator.model_dump(mode="json")
+        drawn = {"augmentation": self._sampling_settings(), "seed": spec.seed}
+        judged = {"evaluation": spec.evaluation.model_dump(mode="json")}
+        learned = {"codec": codec, **length, "data": self._data_settings()}
         return [
-            Stage("split", self._split_settings(), self._split, _split_output),
-            Stage("codec", [codec, seed, epochs, self._data_settings()], self._codec, _codec_output),
-            Stage("latents", [], self._latents, _manifest_output),
-            Stage("generator", [generator, seed, epochs], self._generator, _generator_output),
-            Stage("sample", [self._sampling_settings(), seed], self._sample, files_fingerprint),
-            Stage("evaluation", spec.evaluation.model_dump(mode="json"), self._evaluate, _evaluation_output),
+            Stage("split", self._split_settings(), self._split, _split_output, without_effect),
+            Stage("codec", learned, self._codec, _codec_output, _without_effect("codec."), keep=True),
+            Stage("latents", {}, self._latents, _manifest_output),
+            Stage(
+                "generator",
+                {"generator": generator, **length},
+                self._generator,
+                _generator_output,
+                _without_effect("generator."),
+                keep=True,
+            ),
+            Stage("sample", drawn, self._sample, files_fingerprint),
+            Stage("evaluation", judged, self._evaluate, _evaluation_output),
         ]
 
     def _data_settings(self) -> dict[str, Any]:
         return self._spec.data.model_dump(mode="json", exclude=_HOW)
 
-    def _split_settings(self) -> list[Any]:
+    def _split_settings(self) -> dict[str, Any]:
         spec, data = self._spec, recorded(self._spec)
         assert data.root is not None, "the loader checks data.root"
         files = find_signals(data).fingerprint(base_folder(data.root))
-        return [files, self._data_settings(), spec.shrink, spec.augmentation.budget, spec.seed]
+        return {
+            "fingerprint of the files": files,
+            "data": self._data_settings(),
+            "shrink": spec.shrink,
+            "augmentation.budget": spec.augmentation.budget,
+            "seed": spec.seed,
+        }
 
     def _sampling_settings(self) -> dict[str, Any]:
         return self._spec.augmentation.model_dump(mode="json", exclude={"budget"})
@@ -212,6 +231,11 @@ def for_epochs(settings: TrainSettings, windows: int, epochs: int) -> TrainSetti
     """Settings of a training that sees every window so many times."""
     steps = max(1, -(-windows // settings.batch_size) * epochs)
     return settings.model_copy(update={"steps": steps})
+
+
+def _without_effect(section: str) -> Callable[[str], bool]:
+    """`without_effect` of the training whose settings are in a section of the pipeline's."""
+    return lambda key: without_effect(key.removeprefix(section))
 
 
 def _split_output(folder: Path) -> str | None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.kinds import Kind, S
-from anycodec.config.train import FREE_ON_RESUME
+from anycodec.config.train import FREE_ON_RESUME, WITHOUT_EFFECT
 from anycodec.errors import RunError
 from anycodec.workflows.differences import differences
 
-_FREE_OF_TRAIN = FREE_ON_RESUME | {"backup_dir", "compile", "early_stop", "tensorboard", "wandb"}
-_FREE_OF_DATA = {"root", "workers", "prefetch", "stage_to", "stage_limit_gb", "cache_limit_gb"}
-_FREE = {
-    "engine",
-    "latents",
-    *(f"train.{key}" for key in _FREE_OF_TRAIN),
-    *(f"data.{key}" for key in _FREE_OF_DATA),
+_RUNNING = {
+    *(f"train.{key}" for key in (*WITHOUT_EFFECT, "backup_dir", "compile", "tensorboard", "wandb")),
+    *(
+        f"data.{key}"
+        for key in ("root", "workers", "prefetch", "stage_to", "stage_limit_gb", "cache_limit_gb")
+    ),
 }
+_FREE = {"engine", "latents", "train.early_stop", *(f"train.{key}" for key in FREE_ON_RESUME), *_RUNNING}
 """What may change when a run is continued: how long, where and how it is watched, not what it learns."""
 _NOT_TRAINED_HERE = {"imported": "imported weights", "best_of": "the best weights of another run"}
 
@@ -62,10 +63,25 @@ def check_folder(run: RunDirectory, kind: Kind[S], spec: S, *, resume: bool) -> 
         )
 
 
+def without_effect(key: str) -> bool:
+    """Whether a setting says where a training runs and how it is watched: its result is the same, but for
+    the order in which numbers are added and what several devices draw.
+
+    Args:
+        key: dotted, of the training's configuration.
+    """
+    return _below(key, _RUNNING)
+
+
 def _changed(old: S, new: S) -> list[str]:
     changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    return [f"{key} was {before}, now {after}" for key, (before, after) in changed.items() if not _free(key)]
+    return [
+        f"{key} was {before}, now {after}"
+        for key, (before, after) in changed.items()
+        if not _below(key, _FREE)
+    ]
 
 
-def _free(key: str) -> bool:
-    return key in _FREE or key.startswith(tuple(f"{free}." for free in _FREE))
+def _below(key: str, settings: Collection[str]) -> bool:
+    """Whether a dotted key is one of them, or part of one."""
+    return key in settings or key.startswith(tuple(f"{setting}." for setting in settings))

@@ -3,10 +3,11 @@
 `state.json` in the folder says of each stage which inputs it was given, whether it ended, and what came out:
 
     {"format": "anycodec stages", "version": 1,
-     "stages": {"codec": {"inputs": SHA-256, "output": SHA-256 or null, "seconds": 61.2}, ...}}
+     "stages": {"codec": {"inputs": SHA-256, "output": SHA-256 or null, "seconds": 61.2,
+                          "settings": {"codec.train.steps": 2000, ...}, "before": {"split": SHA-256}}, ...}}
 
-A stage's inputs are its settings and the outputs of the stages before it. Its files lie in a folder of its
-own, which is emptied when its inputs change.
+A stage's inputs are the settings that its result depends on and the outputs of the stages before it. Its
+files lie in a folder of its own, which is emptied when its inputs change; a finished training is moved aside.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from anycodec.atomic import atomic_write
 from anycodec.errors import UserError
 from anycodec.workflows.console import out as console
+from anycodec.workflows.differences import differences, flat
 
 STATE = "state.json"
 _LARGEST_STATE = 2**20
+_MOST_CHANGES = 5
+_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +38,38 @@ class Stage:
 
     Attributes:
         name: also that of its folder.
-        settings: all that decides its result beside the stages before it; JSON.
+        settings: by name, nested; JSON.
         run: does it, given its folder and whether to continue what lies there.
         output: SHA-256 of what came out, of its folder; None where it isn't finished.
+        without_effect: whether a setting, by dotted key, leaves the result as it is.
+        keep: whether a finished result stays in NAME.previous when another one replaces it.
     """
 
     name: str
-    settings: Any
+    settings: Mapping[str, Any]
     run: Callable[[Path, bool], None]
     output: Callable[[Path], str | None]
+    without_effect: Callable[[str], bool] = lambda _: False
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a stage that was begun; `output` None until it ends."""
+    """What is known of a stage that was begun.
+
+    Attributes:
+        inputs: SHA-256 of `settings` and `before`.
+        output: None until it ends.
+        seconds: that it took.
+        settings: those that its result depends on, by dotted key; None = not written down at the time.
+        before: outputs of the stages before it.
+    """
 
     inputs: str
     output: str | None = None
     seconds: float = 0.0
+    settings: Mapping[str, Any] | None = None
+    before: Mapping[str, str] | None = None
 
 
 def run_stages(
@@ -77,18 +95,25 @@ def run_stages(
             before[stage.name] = _as_it_is(folder / stage.name, stage)
             console.print(f"{title}: as it is", markup=False)
             continue
-        inputs = fingerprint([stage.settings, before])
-        record = records.get(stage.name)
+        record, wanted = records.get(stage.name), _wanted(stage, before)
         there = stage.output(folder / stage.name)
-        if not force and record and record.output and (record.inputs, record.output) == (inputs, there):
-            console.print(f"{title}: unchanged, {record.seconds:.0f} s saved", markup=False)
+        same = record and record.inputs in (wanted.inputs, _inputs_of_all(stage, before)) and not force
+        current = record if same else None
+        if current and current.output == there is not None:
+            console.print(f"{title}: unchanged, {current.seconds:.0f} s saved", markup=False)
+            records[stage.name] = replace(wanted, output=there, seconds=current.seconds)
         else:
-            resume = not force and record is not None and record.inputs == inputs and record.output is None
+            resume = current is not None and current.output is None
             console.print(title + (": continued" if resume else ""), markup=False, style="bold")
-            records[stage.name] = Record(inputs)
+            if record and not resume and not force:
+                _say_why(record, wanted)
+            if stage.keep and there is not None and not resume:
+                _set_aside(folder / stage.name)
+            records[stage.name] = wanted
             _write(folder / STATE, records)
-            records[stage.name] = Record(inputs, *_execute(stage, folder / stage.name, resume))
-            _write(folder / STATE, records)
+            output, seconds = _execute(stage, folder / stage.name, resume)
+            records[stage.name] = replace(wanted, output=output, seconds=seconds)
+        _write(folder / STATE, records)
         before[stage.name] = records[stage.name].output or ""
 
 
@@ -105,6 +130,51 @@ def files_fingerprint(folder: Path, pattern: str = "**/*") -> str | None:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest() if found else None
+
+
+def _wanted(stage: Stage, before: Mapping[str, str]) -> Record:
+    """The record of a stage that begins now."""
+    settings = {key: value for key, value in flat(stage.settings).items() if not stage.without_effect(key)}
+    settings = json.loads(json.dumps(settings, default=str))
+    return Record(fingerprint([settings, before]), settings=settings, before=dict(before))
+
+
+def _inputs_of_all(stage: Stage, before: Mapping[str, str]) -> str:
+    """The fingerprint as it was before settings without effect were left out and settings written down."""
+    values = list(stage.settings.values())
+    return fingerprint([values[0] if len(values) == 1 else values, before])
+
+
+def _say_why(record: Record, wanted: Record) -> None:
+    """What makes a stage run again that had begun or ended already."""
+    for line in _changes(record, wanted):
+        console.print(f"  again: {line}", markup=False)
+
+
+def _changes(record: Record, wanted: Record) -> list[str]:
+    if record.settings is None or record.before is None or wanted.settings is None:
+        return ["a setting or an earlier result has changed, which one was not written down at the time"]
+    earlier, now = record.before, wanted.before or {}
+    changed = [
+        f"{key} was {_short(old)}, now {_short(new)}"
+        for key, (old, new) in differences(record.settings, wanted.settings).items()
+    ]
+    more = [f"{len(changed) - _MOST_CHANGES} more settings"] if len(changed) > _MOST_CHANGES else []
+    stages = [f"the result of {name} has changed" for name in now if now[name] != earlier.get(name)]
+    return changed[:_MOST_CHANGES] + more + stages or ["its result was removed, or changed by other hands"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what is replaced, one result at a time."""
+    kept = folder.with_name(f"{folder.name}.previous")
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
+    console.print(f"  what was there is kept in {kept}, until it is replaced again", markup=False)
 
 
 def _execute(stage: Stage, folder: Path, resume: bool) -> tuple[str, float]:
