@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "adversarial",
+    "alignment",
     "augmentation_levers",
     "collapse",
     "configs",
