@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.table import Table
 
 from anycodec import __version__
+from anycodec.processors import processors
 from anycodec.workflows.console import out as console
 from anycodec.workflows.probe import JaxState, NoAnswer, ask, jax_problem, jax_rows, probe_jax
 
@@ -231,7 +232,7 @@ def _machine_table(
     free_bytes: int,
 ) -> Table:
     table = _table("machine")
-    table.add_row("CPU cores", str(_cores()))
+    table.add_row("CPU cores", str(processors()))
     table.add_row("memory", _gib(_memory_bytes()))
     table.add_row("CUDA devices", ", ".join(torch.devices) or ("none that torch can use" if gpus else "none"))
     for row in jax_rows(versions, jax) if jax else ():
@@ -249,13 +250,6 @@ def _extras_table(versions: Mapping[str, str]) -> Table:
         state = f"pip install 'anycodec\\[{name}]'" if missing else "[green]present[/green]"
         table.add_row(name, extra.purpose, state)
     return table
-
-
-def _cores() -> int:
-    """Cores that this process can use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

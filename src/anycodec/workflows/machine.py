@@ -8,11 +8,6 @@ import re
 from anycodec.workflows.doctor import nvidia_gpus
 
 
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpus() -> tuple[int, ...]:
     """NVIDIA GPUs by their index in nvidia-smi, only those of CUDA_VISIBLE_DEVICES where that lists them."""
     found = [re.match(r"GPU (\d+):", line) for line in nvidia_gpus()]

@@ -13,10 +13,11 @@ from anycodec.atomic import atomic_write
 from anycodec.checkpoint import RunDirectory
 from anycodec.config.loader import dump_spec
 from anycodec.errors import UserError
+from anycodec.processors import processors
 from anycodec.training.stop import Terminated
 from anycodec.workflows.console import out as console
 from anycodec.workflows.exclusive import exclusive
-from anycodec.workflows.machine import gpus, processors
+from anycodec.workflows.machine import gpus
 from anycodec.workflows.sweeps import results
 from anycodec.workflows.sweeps.board import LiveBoard
 from anycodec.workflows.sweeps.folder import SweepFolder

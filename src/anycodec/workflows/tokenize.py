@@ -10,11 +10,11 @@ from typing import Literal
 
 from anycodec.checkpoint import RunDirectory
 from anycodec.errors import UserError
+from anycodec.processors import processors
 from anycodec.types import Skipped
 from anycodec.workflows.console import out as console
 from anycodec.workflows.exclusive import exclusive
 from anycodec.workflows.inputs import find_files
-from anycodec.workflows.machine import processors
 from anycodec.workflows.pipeline import no_tokens
 from anycodec.workflows.progress import TokenizeBar
 from anycodec.workflows.shards import manifest as manifests

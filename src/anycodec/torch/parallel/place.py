@@ -10,6 +10,7 @@ import torch
 
 from anycodec.config.train import LoopSpec
 from anycodec.errors import ConfigError, UserError
+from anycodec.processors import threads
 from anycodec.torch.device import choose_device
 from anycodec.training.sharing import check_shares
 
@@ -63,7 +64,7 @@ class Place:
 
     def threads(self, wanted: int | None) -> int:
         """CPU threads of this process."""
-        return wanted or max(1, (os.cpu_count() or 1) // self.local_size)
+        return wanted or threads(self.local_size)
 
 
 def find_place(spec: LoopSpec, environ: Mapping[str, str] = os.environ, *, divides: bool = True) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from anycodec.engine import Best, PriorExamples, PriorJob, TrainingResult
+from anycodec.processors import threads
 from anycodec.torch.device import choose_device, out_of_memory
 from anycodec.torch.priors.network import LevelPrior, real_arrays
 from anycodec.torch.training.module import adamw, require_finite
@@ -129,7 +129,7 @@ class PriorTraining:
 def train_prior(job: PriorJob) -> TrainingResult:
     """Run a training to its last step or a stop signal; see `anycodec.engine.Engine.train_prior`."""
     spec = job.spec.train
-    torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+    torch.set_num_threads(spec.threads or threads())
     with out_of_memory("prior", "lower its width, or train.batch_size"):
         training = PriorTraining(job)
         if job.resume:
