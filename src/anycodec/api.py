@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from anycodec.workflows import decompress as decompression
 from anycodec.workflows import train as training
 from anycodec.workflows.pipeline import Coded, Pipeline
 from anycodec.workflows.priors import attach, use_prior
+from anycodec.workflows.rate import make_target
 from anycodec.workflows.within_bound import make_bound
 
 Values = NDArray[Any]
@@ -115,6 +116,10 @@ class Codec:
         max_error: float | None = None,
         unit: Unit = "native",
         lossless: bool = False,
+        rate: float | str | None = None,
+        ratio: float | None = None,
+        quality: float | None = None,
+        statistics: Literal["exact", "coarse"] = "exact",
     ) -> int:
         """Compress native files into `.acz`, as `anycodec compress` does; returns its exit code.
 
@@ -124,9 +129,19 @@ class Codec:
             max_error: no value restored is off by more than this.
             unit: of `max_error`: the signal's own, or the range of its values in a segment.
             lossless: restore all values bit for bit.
+            rate: at most so many bits a sample or pixel, or "1.5bpv" a value; such goals exclude each other.
+            ratio: at least so many times smaller.
+            quality: at least this PSNR in dB, of series SNR, measured on a sample of each file.
+            statistics: means and scales of windows as they are, or rounded to take fewer bytes.
+
+        Raises:
+            UserError: goals that exclude each other, or no such numbers.
         """
         bound = make_bound(max_error, unit, lossless=lossless)
-        return compression.run_with(self._pipeline, _paths(inputs), None if out is None else Path(out), bound)
+        target = make_target(None if rate is None else str(rate), ratio, quality, bound)
+        pipeline = self._pipeline.with_coarse_statistics() if statistics == "coarse" else self._pipeline
+        folder = None if out is None else Path(out)
+        return compression.run_with(pipeline, _paths(inputs), folder, bound, target)
 
     def decompress(self, files: str | Path | Sequence[str | Path], out: str | Path | None = None) -> int:
         """Restore native files from `.acz`, as `anycodec decompress` does; returns its exit code."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from token_runs import train_arrays
 from typer.testing import CliRunner, Result
 
+import anycodec
 from anycodec.bitstream.container import AczReader
 from anycodec.cli import app
 from anycodec.errors import UserError
@@ -69,6 +71,19 @@ def test_first_levels_are_those_of_the_whole_codec(pipeline: Pipeline) -> None:
     assert len(pipeline.codec.codebook_sizes) == 3
 
 
+def test_both_engines_restore_the_first_levels_alike(
+    run: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jax")
+    monkeypatch.setenv("ANYCODEC_ENGINE", "jax")
+    other = Pipeline.open(run, "cpu")
+    windows = np.random.default_rng(0).normal(size=(5, 1, 32)).astype(np.float32)
+    for levels in (2, 1):
+        tokens = with_levels(pipeline, levels).codec.encode(windows)
+        restored = [with_levels(each, levels).codec.decode(tokens) for each in (pipeline, other)]
+        np.testing.assert_allclose(restored[1], restored[0], atol=1e-4)
+
+
 def test_codecs_without_stages_have_one_point() -> None:
     assert operating_points(Pipeline.open(GOLDEN / "table" / "run", "cpu")) == (1,)
 
@@ -97,6 +112,24 @@ def test_a_rate_is_kept_to(run: Path, pipeline: Pipeline, source: Path, asked: s
         f"about {error:.0f}" in done.output
         or abs(error - float(done.output.split("about ")[1].split()[0])) < 3
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--rate", "1.2bpv"], {"rate": "1.2bpv"}),
+        (["--ratio", "20", "--statistics", "coarse"], {"ratio": 20, "statistics": "coarse"}),
+    ],
+)
+def test_python_has_the_same_goals(
+    run: Path, source: Path, options: list[str], settings: dict[str, Any]
+) -> None:
+    folder = source.parent
+    assert acz("compress", run, source, *options, "-o", folder / "shell", "--device", "cpu").exit_code == 0
+    assert anycodec.load(run, "cpu").compress(source, folder / "python", **settings) == 0
+    assert (folder / "python" / "b.npy.acz").read_bytes() == (folder / "shell" / "b.npy.acz").read_bytes()
+    with pytest.raises(UserError, match="exclude each other"):
+        anycodec.load(run, "cpu").compress(source, folder / "python", rate=1, quality=20)
 
 
 def test_dropped_stages_are_not_stored(pipeline: Pipeline, source: Path, tmp_path: Path) -> None:
