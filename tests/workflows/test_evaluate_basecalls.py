@@ -89,21 +89,23 @@ def test_all_variants_with_a_reference(world):
     shortest = min(len(read.adc) for read in world.reads)
     done = evaluate(
         world, "--command", world.command, "--reference", world.fasta, "--truncation", "0,4",
-        "--min-samples", shortest + 1,
+        "--max-error", "8", "--min-samples", shortest + 1,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     found, rows = results(world)
     called_reads = sum(len(read.adc) > shortest for read in world.reads)
     assert f"{len(world.reads) - called_reads} reads are shorter than {shortest + 1} samples" in done.output
-    lossless, truncated, codec = found["variants"]
-    assert [lossless["kind"], truncated["kind"], codec["kind"]] == ["lossless", "truncated", "codec"]
+    lossless, truncated, codec, bounded = found["variants"]
+    assert [item["kind"] for item in found["variants"]] == ["lossless", "truncated", "codec", "bound"]
+    assert bounded["variant"] == "within 8"
+    assert bounded["rmse_adc"] == pytest.approx(np.sqrt((17**2 - 1) / 12), rel=0.05)  # -8 to 8, equally often
     assert lossless["identity_median"] == lossless["agreement_mean"] == 1.0
     assert (lossless["unaligned"], lossless["rmse_adc"]) == (0, 0.0)
     assert codec["agreement_mean"] < 0.8
     for item in found["variants"]:
         assert item["called"] == called_reads
         assert item["reads_in"] == item["reads_out"] == len(world.reads)
-    assert len(rows) == 3 * called_reads
+    assert len(rows) == 4 * called_reads
     assert truncated["rmse_adc"] == pytest.approx(np.sqrt(21.5), rel=0.05)  # k - 8 for k of 0 to 15
     assert lossless["bits_per_sample"] > truncated["bits_per_sample"] + 2 > codec["bits_per_sample"]
     # 4 bits every 4 samples at most, and a small file's header and metadata
@@ -156,6 +158,7 @@ def test_a_failing_caller_shows_its_last_lines(world, tmp_path, cache):
         (["--reference", "nowhere.fna"], "the reference does not exist"),
         (["--truncation", "3,x"], "is no list of bits to drop"),
         (["--truncation", "13"], "is no list of bits to drop"),
+        (["--max-error", "4,x"], "is no list of largest errors"),
         ([], "the weights bonito-r941 are not on this machine"),
     ],
 )

@@ -96,6 +96,10 @@ def evaluate_basecalls(
     truncation: Annotated[
         str, typer.Option(metavar="N,N", help="Bits to drop, to compare with; '' = none.")
     ] = "3,4,5",
+    max_error: Annotated[
+        str,
+        typer.Option(metavar="N,N", help="Largest errors in ADC counts, each a file within that bound."),
+    ] = "",
     basecaller: Annotated[
         Literal["bonito-r941"], typer.Option(help="Network that calls (see anycodec weights).")
     ] = "bonito-r941",
@@ -113,7 +117,8 @@ def evaluate_basecalls(
 
     return workflow.run(
         runs=[run, *(also or ())], inputs=files, reference=reference, basecaller=basecaller, command=command,
-        truncation=workflow.parse_truncation(truncation), min_samples=min_samples, device=device,
+        truncation=workflow.parse_truncation(truncation), within=workflow.parse_within(max_error),
+        min_samples=min_samples, device=device,
     )  # fmt: skip
 
 

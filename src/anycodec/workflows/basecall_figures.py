@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anycodec.workflows.basecall_results import BasecallEvaluation, Summary
-from anycodec.workflows.canvas import BASELINE, CODEC, INK, ORIGINAL, canvas
+from anycodec.workflows.canvas import BASELINE, CODEC, FAINT, INK, ORIGINAL, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,12 @@ def _rates(ax: Axes, evaluation: BasecallEvaluation) -> None:
     lossless = _identity(summaries[0], aligned)
     if lossless is not None:
         ax.axhline(lossless, color=ORIGINAL, linewidth=1, linestyle=(0, (4, 3)), label="lossless")
-    for kind, colour, label in (("truncated", BASELINE, "bits dropped + VBZ"), ("codec", CODEC, "codec")):
+    curves = (
+        ("truncated", BASELINE, "bits dropped + VBZ"),
+        ("codec", CODEC, "codec"),
+        ("bound", FAINT, "largest error bounded"),
+    )
+    for kind, colour, label in curves:
         points = sorted(
             (item.bits_per_sample, identity, item.variant)
             for item in summaries

@@ -30,7 +30,7 @@ from anycodec.workflows.basecall_results import BasecallEvaluation, Read, Storag
 from anycodec.workflows.basecallers import Basecaller, Calls, CommandCaller, NetworkCaller
 from anycodec.workflows.console import out as console
 from anycodec.workflows.pores import PORE_OF_CALLER, pore_of
-from anycodec.workflows.variants import Coded, Lossless, Truncated, Variant
+from anycodec.workflows.variants import Bounded, Coded, Lossless, Truncated, Variant
 
 FOLDER = "basecalls"
 """Results, in the folder of the first run."""
@@ -46,6 +46,7 @@ def run(
     basecaller: BasecallerName,
     command: str | None,
     truncation: Sequence[int],
+    within: Sequence[int],
     min_samples: int,
     device: str,
 ) -> int:
@@ -58,6 +59,7 @@ def run(
         basecaller: the network that calls, without a command.
         command: a program that calls; see `CommandCaller`.
         truncation: bits to round away, each a variant to compare with.
+        within: largest errors in ADC counts, each a variant through the first run.
         min_samples: shorter reads are stored and restored, but not called.
         device: where to compute.
 
@@ -76,6 +78,7 @@ def run(
     caller = CommandCaller(command) if command else NetworkCaller(basecaller, device)
     coded = [Coded(path, name, device) for path, name in _named(runs)]
     variants: list[Variant] = [Lossless(), *(Truncated(bits) for bits in truncation if bits), *coded]
+    variants += [Bounded(coded[0], counts) for counts in within]
     found = [discover(path, default_source("pod5")) for path in inputs]
     files = list(dict.fromkeys(file for each in found for file in each.files))
     if not command:
@@ -115,13 +118,28 @@ def parse_truncation(text: str) -> list[int]:
     Raises:
         UserError: something else, or more bits than a sample can lose.
     """
+    how = f"numbers from 0 to {MOST_BITS} with commas, for example 3,4,5"
+    mistake = UserError(f"{text!r} is no list of bits to drop", where="--truncation", how=how)
+    return _numbers(text, MOST_BITS, mistake)
+
+
+def parse_within(text: str) -> list[int]:
+    """Largest errors in ADC counts from a list with commas.
+
+    Raises:
+        UserError: something else, or more than a count can be off.
+    """
+    most = 1 << MOST_BITS
+    how = f"numbers from 0 to {most} with commas, for example 4,8,16"
+    mistake = UserError(f"{text!r} is no list of largest errors", where="--max-error", how=how)
+    return _numbers(text, most, mistake)
+
+
+def _numbers(text: str, most: int, mistake: UserError) -> list[int]:
+    """Whole numbers up to `most`, in order."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if not all(word.isdecimal() and int(word) <= MOST_BITS for word in words):
-        raise UserError(
-            f"{text!r} is no list of bits to drop",
-            where="--truncation",
-            how=f"numbers from 0 to {MOST_BITS} with commas, for example 3,4,5",
-        )
+    if not all(word.isdecimal() and int(word) <= most for word in words):
+        raise mistake
     return sorted({int(word) for word in words})
 
 

@@ -1,4 +1,4 @@
-"""The forms in which a POD5 file is called: as it is, with fewer bits, through codecs."""
+"""The forms in which a POD5 file is called: as it is, with fewer bits, through codecs, within a bound."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from anycodec.bitstream.container import AczReader
+from anycodec.bitstream.container import AczReader, Bound
 from anycodec.errors import RunError
 from anycodec.io.pod5_adc import adc_reads, write_truncated
 from anycodec.workflows.compress import SUFFIX, compress_file
 from anycodec.workflows.decompress import decompress_file
 from anycodec.workflows.pipeline import Pipeline
 
-Kind = Literal["lossless", "truncated", "codec"]
+Kind = Literal["lossless", "truncated", "codec", "bound"]
 Sizes = Mapping[str, int]
 """Bytes by what they are for."""
+_SLACK = 0.01
+"""Of a count, so that rounding of a bound in pA does not cost one."""
 
 
 class Variant(Protocol):
@@ -81,22 +83,49 @@ class Coded:
 
     def __init__(self, run: Path, name: str, device: str) -> None:
         self.name = name
-        self._pipeline = Pipeline.open(run, device)
-        self._pipeline.require_tokens()
-        found = self._pipeline.source.type
+        self.pipeline = Pipeline.open(run, device)
+        self.pipeline.require_tokens()
+        found = self.pipeline.source.type
         if found != "pod5":
             raise RunError(
                 f"bases are called from POD5 files, and this run codes {found} data", where=str(run)
             )
 
     def restore(self, source: Path, folder: Path) -> tuple[Path, Sizes]:
-        packed, target = folder / (source.name + SUFFIX), folder / source.name
-        compress_file(self._pipeline, source, packed)
-        decompress_file(packed, target, self._pipeline)
-        with AczReader(packed) as reader:
-            sizes = reader.sizes()
-        packed.unlink()
-        return target, sizes
+        return _through(self.pipeline, source, folder)
+
+
+class Bounded:
+    """Through an `.acz` file whose samples are within a bound.
+
+    Args:
+        codec: the run, which codes where that takes fewer bytes than prediction alone.
+        counts: the most that an ADC count may be off by.
+    """
+
+    kind: ClassVar[Kind] = "bound"
+
+    def __init__(self, codec: Coded, counts: int) -> None:
+        self.name = f"within {counts}"
+        self._pipeline, self._counts = codec.pipeline, counts
+
+    def restore(self, source: Path, folder: Path) -> tuple[Path, Sizes]:
+        steps = [abs(read.scale) for read in adc_reads(source)]
+        bound = Bound(max_error=(self._counts + _SLACK) * min(steps, default=0.0))
+        return _through(self._pipeline, source, folder, bound)
+
+
+def _through(
+    pipeline: Pipeline, source: Path, folder: Path, bound: Bound | None = None
+) -> tuple[Path, Sizes]:
+    """A file through an `.acz` file in `folder`, and the bytes of that."""
+    packed, target = folder / (source.name + SUFFIX), folder / source.name
+    compress_file(pipeline, source, packed, bound)
+    decompress_file(packed, target, pipeline)
+    with AczReader(packed) as reader:
+        sizes = reader.sizes()
+    packed.unlink()
+    return target, sizes
 
 
 def _vbz_sizes(path: Path, dropped: int = 0) -> Sizes:
