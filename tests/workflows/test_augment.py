@@ -106,6 +106,44 @@ def test_two_processes_train_both_and_what_leaves_the_result_as_it_is_repeats_no
     assert RunDirectory(out / "generator.previous").read_manifest()["training"]["steps"] == 2
 
 
+SERIES = """
+data:
+  type: table
+  series_id: site
+  columns: [a, b]
+  channels: independent
+  window: {{samples: 16}}
+  workers: 0
+  root: {root}
+  split: {{type: time, ratios: [0.5, 0.2, 0.3], guard: 0}}
+augmentation: {{per_class: 8, steps: 2, guidance: 1}}
+codec:
+  codec:
+    {{type: simvqgan, base_channels: 4, channels: [4], strides: [4], res_blocks: 0, mid_blocks: 0,
+     latent_channels: 4, norm_groups: 2, quantizer: {{type: kl}}}}
+  train: {{steps: 2, batch_size: 2, device: cpu, threads: 1}}
+generator:
+  generator: {{type: dit, width: 8, depth: 1, heads: 1}}
+  process: {{type: flow}}
+  train: {{steps: 2, batch_size: 2, device: cpu, threads: 1}}
+evaluation: {{seeds: 1, classifier: {{steps: 2, channels: 2}}}}
+"""
+
+
+def test_some_columns_of_a_long_table_are_generated_and_compared_one_by_one(tmp_path):
+    rows = [f"{site},{RNG.normal()},{RNG.normal()},{7}" for site in "xy" for _ in range(320)]
+    (tmp_path / "long.csv").write_text("\n".join(["site,a,b,unused", *rows]) + "\n")
+    config = tmp_path / "series.yaml"
+    config.write_text(SERIES.format(root=tmp_path / "long.csv"))
+    found, _ = augment(config, tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    result = json.loads((tmp_path / "out" / "evaluation" / "augmentation.json").read_text())
+    # two series of two columns: 160 of 320 rows to learn from, 96 to test, 16 a window
+    assert result["counts"] == {"train": 40, "val": 2, "test": 24, "generated": 8}
+    assert result["series"]["horizon"] == 4
+    assert result["arms"] == []
+
+
 def test_a_pipeline_is_not_for_launchers(config, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     found, _ = augment(config, tmp_path / "out")

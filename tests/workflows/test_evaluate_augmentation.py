@@ -123,7 +123,7 @@ def test_pictures_of_other_sizes_and_colours_become_equal_levels(tmp_path):
     split = find_split(sources[0])
     layout = find_layout(sources[0], split, find_pieces(sources[1]), None)
     assert (layout.jet, layout.channels) == (True, 1)
-    jets, greys = (load(find_pieces(source), layout, ("ID_1", "ID_2"), "") for source in sources)
+    jets, greys = (load(find_pieces(source), source, layout, ("ID_1", "ID_2"), "") for source in sources)
     assert jets.values.shape == greys.values.shape == (8, 1, 64, 64)
     # row 10 of 40 begins at 16 of 64
     assert jets.values[0, 0, 16].mean() == pytest.approx(0.9, abs=0.02)
@@ -139,8 +139,25 @@ def test_windows_of_a_series_lie_end_to_end(tmp_path):
     )
     split = find_split(source)
     layout = find_layout(source, split, find_pieces(source), 2)
-    values = load(split.train, layout, ("all",), "").values
+    values = load(split.train, source, layout, ("all",), "").values
     assert values[:, 0].tolist() == [[0, 1], [2, 3]]
+
+
+def test_channels_are_samples_of_their_own_where_generated_series_have_one(tmp_path):
+    """A codec of one channel at a time generates columns without a name."""
+    for name, columns in (("real", "a,b"), ("made", "value")):
+        width = len(columns.split(","))
+        rows = [",".join(str(10 * c + row) for c in range(width)) for row in range(4)]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.csv").write_text("\n".join([columns, *rows]) + "\n")
+    inputs = workflow.Inputs(
+        real=tmp_path / "real", synthetic=tmp_path / "made", ratios=(0.5, 0, 0.5), guard=0
+    )
+    source = workflow._source(inputs)
+    split, pieces = find_split(source), find_pieces(source.model_copy(update={"root": tmp_path / "made"}))
+    layout = find_layout(source, split, pieces, 2)
+    assert load(split.train, source, layout, ("all",), "").values[:, 0].tolist() == [[0, 1], [10, 11]]
+    assert load(pieces, source, layout, ("all",), "").values[:, 0].tolist() == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize(

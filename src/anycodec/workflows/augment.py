@@ -36,6 +36,8 @@ STAGES = ("split", "codec", "latents", "generator", "sample", "evaluation")
 TrainSettings = TypeVar("TrainSettings", TrainSpec, GeneratorTrainSpec)
 _HOW = {"root", "workers", "prefetch"}
 """Settings of the data that say where it lies and how it is read, not what it is."""
+_READING = ("columns", "timestamp", "series_id", "layout")
+"""Settings of series that say what of a file is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,7 @@ class Pipeline:
             synthetic=self._folder / "sample",
             manifest=self._folder / "split" / SPLIT,
             type=data.type,
+            reading={key: getattr(data, key) for key in _READING if hasattr(data, key)},
             saw=spec.augmentation.budget,
             gait=True if prepared_from_jet(self._folder / "split") else None,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Inputs:
         manifest: a split of the real data; None = blocks of time.
         ratios, guard: of the blocks.
         type: kind of files (`data.type`); None = what is found, if it is one kind.
+        reading: further settings that real files are read with, as in `data` (columns, layout).
         window: samples a window of series, None = as long as the shortest generated one.
         saw: real samples a class that the generator was trained on; None = those of the training part.
         gait: measure torso line, envelopes and cadence; None = where pictures show levels in jet colours.
@@ -62,6 +63,7 @@ class Inputs:
     ratios: tuple[float, float, float] = (0.6, 0.1, 0.3)
     guard: int = 4
     type: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
     window: int | None = None
     saw: int | None = None
     gait: bool | None = None
@@ -164,11 +166,13 @@ def _numbers(text: str, option: str) -> list[int]:
 def _load(inputs: Inputs, labelled: bool) -> _Data:
     source = _source(inputs)
     split = find_split(source)
-    pieces = find_pieces(source.model_copy(update={"root": inputs.synthetic}))
+    made = _validated({"type": source.type, "root": inputs.synthetic})
+    pieces = find_pieces(made)
     classes = common_classes(split, pieces, labelled=labelled)
     layout = find_layout(source, split, pieces, inputs.window)
-    train, test = load(split.train, layout, classes, "training"), load(split.test, layout, classes, "test")
-    generated = load(pieces, layout, classes, "generated")
+    train = load(split.train, source, layout, classes, "training")
+    test = load(split.test, source, layout, classes, "test")
+    generated = load(pieces, made, layout, classes, "generated")
     for samples, what in ((train, "training part"), (test, "test part"), (generated, "generated")):
         check_classes(samples, classes, what, 1 if what == "test part" else 2)
     scale = Scale.of(train)
@@ -184,9 +188,13 @@ def _source(inputs: Inputs) -> DataSpec:
         split = {"type": "manifest", "path": inputs.manifest}
     settings = {"type": inputs.type or only_type(inputs.real), "root": inputs.real, "split": split}
     try:
-        source: DataSpec = TypeAdapter(DataSpec).validate_python(settings)
+        return _validated({**settings, **inputs.reading})
     except ValidationError as error:
         raise UserError(error.errors()[0]["msg"].removeprefix("Value error, "), where="--ratios") from error
+
+
+def _validated(settings: Mapping[str, Any]) -> DataSpec:
+    source: DataSpec = TypeAdapter(DataSpec).validate_python(settings)
     return source
 
 

@@ -95,16 +95,16 @@ class Layout:
     """How samples become arrays.
 
     Attributes:
-        source: settings that files are read with; names the kind of data.
         jet: pictures show levels in jet colours.
         channels: of the arrays.
         length: samples a window of a series, None for pictures.
+        separate: each channel of a series is a sample of its own.
     """
 
-    source: DataSpec
     jet: bool
     channels: int
     length: int | None
+    separate: bool = False
 
     @property
     def pictures(self) -> bool:
@@ -177,10 +177,10 @@ def find_layout(source: DataSpec, real: Split, generated: Sequence[Piece], lengt
     Raises:
         DataError: windows longer than a set has them.
     """
+    channels = real.train[0].entry.n_channels
     if isinstance(source, ImageSource):
-        colour = real.train[0].entry.n_channels == 3
-        jet = colour and shows_jet(source, real.train)
-        return Layout(source, jet, 3 if colour and not jet else 1, None)
+        jet = channels == 3 and shows_jet(source, real.train)
+        return Layout(jet, 3 if channels == 3 and not jet else 1, None)
     shortest = min(piece.length for piece in generated)
     if (length or shortest) > shortest:
         raise DataError(
@@ -188,14 +188,18 @@ def find_layout(source: DataSpec, real: Split, generated: Sequence[Piece], lengt
             where="--window",
             how=f"give at most --window {shortest}",
         )
-    return Layout(source, False, real.train[0].entry.n_channels, length or shortest)
+    separate = generated[0].entry.n_channels == 1 < channels  # of a codec of one channel at a time
+    return Layout(False, 1 if separate else channels, length or shortest, separate)
 
 
-def load(pieces: Sequence[Piece], layout: Layout, classes: Sequence[str], what: str) -> SampleSet:
+def load(
+    pieces: Sequence[Piece], source: DataSpec, layout: Layout, classes: Sequence[str], what: str
+) -> SampleSet:
     """Read samples; of more than `MOST_SAMPLES` files every second, third, ...
 
     Args:
         pieces: what to read.
+        source: settings that files are read with.
         layout: as what.
         classes: names of the classes; a single one takes everything.
         what: the part of the data, for messages.
@@ -208,7 +212,7 @@ def load(pieces: Sequence[Piece], layout: Layout, classes: Sequence[str], what: 
     values: list[Windows] = []
     labels: list[int] = []
     names: list[str] = []
-    readers = Readers(layout.source, open_at_rate)
+    readers = Readers(source, open_at_rate)
     for piece in pieces[::step]:
         label = 0 if len(classes) == 1 else places.get(piece.label or "")
         if label is None:
@@ -269,14 +273,20 @@ def _picture(pixels: NDArray[Any], layout: Layout, path: str) -> list[Windows]:
 
 
 def _windows(values: NDArray[Any], layout: Layout) -> list[Windows]:
-    """[T C] -> windows [C T], end to end."""
+    """[T C] -> windows [C T], end to end; of separate channels [1 T], one channel after the other."""
     length = layout.length or len(values)
+    ends = range(length, len(values) + 1, length)
+    if layout.separate:
+        return [
+            values[end - length : end, c][None].astype(np.float32)
+            for c in range(values.shape[-1])
+            for end in ends
+        ]
     if values.shape[-1] != layout.channels:
         raise DataError(
             f"a series has {values.shape[-1]} channels, others have {layout.channels}",
             how="compare sets of the same columns",
         )
-    ends = range(length, len(values) + 1, length)
     return [values[end - length : end].astype(np.float32).T for end in ends]
 
 
