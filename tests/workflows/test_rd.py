@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "acz_v1"
 
 
 def piece(values: np.ndarray) -> Signal:
-    axes = {2: "TC", 3: "HWC"}[values.ndim]
+    axes = {2: "TC", 3: "HWC", 4: "THWC"}[values.ndim]
     return Signal(
         info=SignalInfo(id="", axes=axes, shape=values.shape, dtype=str(values.dtype)), values=values
     )
@@ -34,7 +34,8 @@ def test_classics_of_a_series_trade_bytes_for_error() -> None:
         curves.setdefault(coded.name, []).append(
             (coded.size, float(np.sqrt(np.square(values - restored).mean())))
         )
-    assert set(curves) == {"steps + zstd", "DCT-32 + range coder"}
+    assert set(curves) == {"steps + zstd", "DCT-32 + range coder", "k-means VQ of 4"}
+    curves["k-means VQ of 4"].reverse()  # from few codes to many
     for curve in curves.values():
         assert [size for size, _ in curve] == sorted((size for size, _ in curve), reverse=True)
         assert [error for _, error in curve] == sorted(error for _, error in curve)
@@ -48,6 +49,26 @@ def test_pictures_are_those_of_pillow() -> None:
     found = [coded for coded in classics([piece(picture)]) if coded.name == "JPEG"]
     assert [coded.setting for coded in found] == [f"quality {quality}" for quality in (5, 15, 40, 70, 90)]
     assert np.abs(found[-1].restored[0].astype(int) - picture).mean() < 4
+
+
+def test_as_many_codes_as_patches_lose_nothing() -> None:
+    values = np.tile(np.arange(8.0) * 5 + 1000, 40)[:, None]
+    found = {coded.setting: coded for coded in classics([piece(values)]) if coded.name == "k-means VQ of 4"}
+    np.testing.assert_allclose(found["4 codes"].restored[0], values, atol=1e-3)
+    assert found["4 codes"].size < 40
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_video_is_that_of_x264(channels: int) -> None:
+    pytest.importorskip("av")
+    time, rows, columns = np.mgrid[:6, :33, :48]
+    clip = np.repeat((rows * 3 + columns * 2 + time)[..., None], channels, axis=-1).astype(np.uint8)
+    found = [coded for coded in classics([piece(clip)]) if coded.name == "x264"]
+    assert [coded.setting for coded in found] == [f"crf {factor}" for factor in (18, 24, 30, 36, 42)]
+    errors = [np.abs(coded.restored[0].astype(int) - clip).mean() for coded in found]
+    assert found[0].restored[0].shape == clip.shape
+    assert errors[0] < 3 < errors[-1]
+    assert found[0].size > found[-1].size > 0
 
 
 def test_table_and_picture_of_curves(tmp_path: Path) -> None:
@@ -66,7 +87,8 @@ def test_table_and_picture_of_curves(tmp_path: Path) -> None:
     with (tmp_path / "rd" / "rd.csv").open() as file:
         assert [row["setting"] for row in csv.DictReader(file)] == [row["setting"] for row in rows]
     names = {row["codec"] for row in rows}
-    assert names == {"anycodec, tokens", "anycodec, bound", "steps + zstd", "DCT-32 + range coder"}
+    ours = {"anycodec, tokens", "anycodec, bound"}
+    assert names == ours | {"steps + zstd", "DCT-32 + range coder", "k-means VQ of 4"}
     assert {row["unit"] for row in rows} == {"value"}
     bound = [row["bits"] for row in rows if row["codec"] == "anycodec, bound"]
     assert bound == sorted(bound, reverse=True)

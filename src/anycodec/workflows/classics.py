@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,20 @@ from PIL import Image
 from scipy.fft import dct, idct
 
 from anycodec.bitstream import residual
+from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.metrics.kmeans import kmeans, nearest
 from anycodec.types import Signal
 
 Values = NDArray[Any]
 _STEPS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 """Of uniform quantisation, in deviations of the values."""
 _QUALITIES = (5, 15, 40, 70, 90)
+_RATE_FACTORS = (18, 24, 30, 36, 42)
+"""Of x264; more is coarser."""
 _BLOCK = 32
+_PATCH = 4
+_CODES = (4, 16, 64, 256, 1024)
+"""Of k-means, for so many values of a channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,12 @@ def classics(sample: Sequence[Signal]) -> Iterator[Coded]:
         for name in ("JPEG", "WEBP"):
             for quality in _QUALITIES:
                 yield _pictures(sample, name, quality)
+    if sample[0].info.axes == "THWC" and sample[0].info.dtype == "uint8":
+        for factor in _RATE_FACTORS:
+            yield _x264(sample, factor)
+    if sample[0].info.axes == "TC":
+        for codes in _CODES:
+            yield _vectors(sample, codes)
     deviation = float(np.mean([np.std(piece.values.astype(np.float64)) for piece in sample])) or 1.0
     for step in _STEPS:
         yield _steps(sample, step * deviation)
@@ -64,6 +78,56 @@ def _pictures(sample: Sequence[Signal], name: str, quality: int) -> Coded:
         found = np.asarray(Image.open(buffer).convert("L" if grey else "RGB"))
         restored.append(found.reshape(piece.values.shape))
     return Coded(name, f"quality {quality}", size, restored)
+
+
+def _x264(sample: Sequence[Signal], factor: int) -> Coded:
+    """Each stretch as a stream of its own, 4:2:0, preset "slow"; packets alone count."""
+    import av
+
+    size, restored = 0, []
+    for piece in sample:
+        kind = "gray" if piece.values.shape[-1] == 1 else "rgb24"
+        frames, height, width, _ = piece.values.shape
+        even = np.pad(piece.values, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        coder = av.CodecContext.create("libx264", "w")
+        coder.width, coder.height, coder.pix_fmt = even.shape[2], even.shape[1], "yuv420p"
+        coder.time_base, coder.options = Fraction(1, 25), {"crf": str(factor), "preset": "slow"}
+        pictures = [av.VideoFrame.from_ndarray(np.squeeze(frame), kind) for frame in even]
+        for number, picture in enumerate(pictures):
+            picture.pts = number
+        packets = [packet for picture in [*pictures, None] for packet in coder.encode(picture)]
+        size += sum(packet.size for packet in packets)
+        reader = av.CodecContext.create("h264", "r")
+        found = [
+            frame.to_ndarray(format=kind) for packet in [*packets, None] for frame in reader.decode(packet)
+        ]
+        whole = np.stack(found).reshape(frames, *even.shape[1:])
+        restored.append(whole[:, :height, :width])
+    return Coded("x264", f"crf {factor}", size, restored)
+
+
+def _vectors(sample: Sequence[Signal], codes: int) -> Coded:
+    """VQ of 4 values of a channel by k-means, our range coder with adaptive counts.
+
+    The codes are those of the stretches themselves and are not counted, which favours it.
+    """
+    means = [piece.values.mean(axis=0, dtype=np.float64) for piece in sample]
+    patches = [_patches(piece.values - mean) for piece, mean in zip(sample, means, strict=True)]
+    book = kmeans(np.concatenate(patches), codes, np.random.default_rng(0))
+    coder = AdaptiveCoder([np.ones(codes, np.int64)])
+    size, restored = 0, []
+    for piece, mean, found in zip(sample, means, patches, strict=True):
+        length, channels = piece.values.shape
+        tokens, _ = nearest(found, book)
+        size += len(coder.encode(tokens, 0)) + 4 * channels
+        restored.append(book[tokens].reshape(channels, -1).T[:length] + mean)
+    return Coded(f"k-means VQ of {_PATCH}", f"{codes} codes", size, restored)
+
+
+def _patches(values: Values) -> NDArray[np.float32]:
+    """[T C] -> [n 4], channel by channel."""
+    padded = np.pad(values, ((0, -len(values) % _PATCH), (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded.T.reshape(-1, _PATCH), np.float32)
 
 
 def _steps(sample: Sequence[Signal], step: float) -> Coded:
