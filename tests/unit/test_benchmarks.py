@@ -23,6 +23,7 @@ SCRIPTS = (
     "pod5_reading",
     "quantizers",
     "rate_distortion",
+    "rate_distortion_pictures",
     "real_files",
     "scale",
     "startup",
@@ -37,7 +38,7 @@ def run(name, *arguments):
 
 
 def test_every_script_is_listed():
-    modules = {path.stem for path in FOLDER.glob("*.py")} - {"common", "restored_files"}
+    modules = {path.stem for path in FOLDER.glob("*.py")} - {"common", "picture_coders", "restored_files"}
     assert modules == set(SCRIPTS)
 
 
