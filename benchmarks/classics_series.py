@@ -1,0 +1,264 @@
+"""Coders of time series without learning, columns by themselves, that are set to an RMSE or a largest error.
+
+Each has one setting that makes it coarser. `to_rmse` finds the coarsest that keeps to an RMSE, so that all
+stand at the same one. Sizes are those of payloads: no header, no names of columns, no container.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct, idct
+
+from anycodec.bitstream.entropy import AdaptiveCoder
+from anycodec.metrics.kmeans import kmeans, nearest
+
+Values = NDArray[np.float64]
+Whole = NDArray[np.int64]
+BLOCK = 32
+"""Of the cosine transform."""
+PATCH = 4
+"""Values of a column that k-means codes as one."""
+BISECTIONS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A table after a coder.
+
+    Attributes:
+        size: bytes.
+        restored: [T C].
+        setting: how it was set, for people.
+    """
+
+    size: float
+    restored: Values
+    setting: str
+
+
+Coder = Callable[[Values, float], Coded]
+"""Values [T C] and a step, a tolerance or the like -> what came of them; coarser for larger ones."""
+
+
+def rmse(values: Values, restored: Values) -> float:
+    return float(np.sqrt(np.square(restored - values).mean()))
+
+
+def to_rmse(coder: Coder, values: Values, wanted: float, least: float = 1e-3, most: float = 4.0) -> Coded:
+    """The coarsest setting with an RMSE of at most `wanted`, by bisection of its logarithm."""
+    best = coder(values, least)
+    for _ in range(BISECTIONS):
+        middle = math.sqrt(least * most)
+        found = coder(values, middle)
+        if rmse(values, found.restored) <= wanted:
+            least, best = middle, found
+        else:
+            most = middle
+    return best
+
+
+def _by_column(values: Values, code: Callable[[Values], tuple[int, Values]], setting: str) -> Coded:
+    coded = [code(np.ascontiguousarray(column)) for column in values.T]
+    restored = np.stack([one for _, one in coded], axis=1).astype(np.float64)
+    return Coded(sum(size for size, _ in coded), restored, setting)
+
+
+# --- SZ3 and zfp --------------------------------------------------------------------------------
+
+
+def _sz3(values: Values, most: float) -> tuple[int, Values]:
+    pysz = import_module("pysz")
+    config = pysz.szConfig()
+    config.errorBoundMode, config.absErrorBound = pysz.szErrorBoundMode.ABS, most
+    packed, _ = pysz.sz.compress(values.astype(np.float32), config)
+    restored, _ = pysz.sz.decompress(packed, np.float32, values.shape)
+    return len(packed), restored
+
+
+def sz3(values: Values, most: float) -> Coded:
+    """With an absolute bound: each column, or the table as a picture, whichever is smaller."""
+    single = _by_column(values, lambda column: _sz3(column, most), f"bound {most:.4g}, columns")
+    size, restored = _sz3(np.ascontiguousarray(values), most)
+    whole = Coded(size, restored.astype(np.float64), f"bound {most:.4g}, table")
+    return min(single, whole, key=lambda coded: coded.size)
+
+
+def _zfp(values: Values, **setting: float) -> tuple[int, Values]:
+    zfpy = import_module("zfpy")
+    packed = zfpy.compress_numpy(values.astype(np.float32), **setting)
+    return len(packed), zfpy.decompress_numpy(packed)
+
+
+def zfp(values: Values, tolerance: float) -> Coded:
+    """With a tolerance, whose octave alone counts."""
+    setting = f"tolerance 2^{math.floor(math.log2(tolerance))}"
+    return _by_column(values, lambda column: _zfp(column, tolerance=tolerance), setting)
+
+
+def zfp_of_rate(values: Values, coarseness: float) -> Coded:
+    """With so many bits a value, a coarseness of 1 being 8."""
+    bits = 8 / coarseness
+    return _by_column(values, lambda column: _zfp(column, rate=bits), f"rate {bits:.3g}")
+
+
+def zfp_to_rmse(values: Values, wanted: float) -> Coded:
+    """In the mode that needs fewer bits."""
+    found = [
+        to_rmse(zfp, values, wanted, 2.0**-12, 2.0**4),
+        to_rmse(zfp_of_rate, values, wanted, 1 / 2, 16.0),
+    ]
+    return min(found, key=lambda coded: coded.size)
+
+
+# --- uniform steps ------------------------------------------------------------------------------
+
+
+def steps(values: Values, step: float) -> Coded:
+    """Uniform quantisation, differences along time, zstd-19."""
+    zstandard = import_module("zstandard")
+    numbers: Whole = np.rint(values / step).astype(np.int64)
+    deltas = np.diff(numbers, axis=0, prepend=0)
+    narrow = np.int8 if np.abs(deltas).max() < 128 else np.int16
+    columns = np.ascontiguousarray(deltas.T.astype(narrow))
+    packed = zstandard.ZstdCompressor(level=19).compress(columns.tobytes())
+    return Coded(len(packed), numbers.astype(np.float64) * step, f"step {step:.4g}")
+
+
+# --- cosine transform ---------------------------------------------------------------------------
+
+
+def _coefficients(values: Values, step: float) -> tuple[Whole, Values]:
+    """Numbers [blocks C BLOCK] of steps, and what they restore."""
+    length, channels = values.shape
+    padded = np.pad(values, ((0, -length % BLOCK), (0, 0)), mode="edge")
+    blocks = padded.reshape(-1, BLOCK, channels).transpose(0, 2, 1)
+    numbers: Whole = np.rint(dct(blocks, axis=2, norm="ortho") / step).astype(np.int64)
+    restored = idct(numbers * step, axis=2, norm="ortho").transpose(0, 2, 1).reshape(-1, channels)
+    return numbers, restored[:length]
+
+
+def cosines(values: Values, step: float) -> Coded:
+    """DCT-II of 32 values and uniform quantisation; the size is that of `ideal`, without models."""
+    numbers, restored = _coefficients(values, step)
+    return Coded(ideal(numbers) / 8, restored, f"step {step:.4g}")
+
+
+def ideal(numbers: Whole) -> float:
+    """Bits by the order-0 entropy of each frequency of each column, the yardstick of facts/timeseries.md."""
+    bits = 0.0
+    for channel, frequency in product(range(numbers.shape[1]), range(numbers.shape[2])):
+        _, counts = np.unique(numbers[:, channel, frequency], return_counts=True)
+        bits -= float((counts * np.log2(counts / len(numbers))).sum())
+    return bits
+
+
+def cosines_coded(values: Values, step: float) -> Coded:
+    """The same with a range coder and adaptive order-0 models, one for each frequency of each column.
+
+    They start from those of the frequency; the smallest of a few trusts in these is taken. Decoded again.
+    """
+    numbers, restored = _coefficients(values, step)
+    sizes = []
+    for trust in (2.0, 8.0, 32.0):
+        words = _encode(numbers, trust)
+        if not np.array_equal(_decode(words, numbers.shape, int(np.abs(numbers).max()), trust), numbers):
+            raise RuntimeError("the coefficients do not come back")
+        sizes.append(4 * len(words) + 2)
+    return Coded(min(sizes), restored, f"step {step:.4g}")
+
+
+class _Models:
+    """Counts of each frequency of each column, and of each frequency.
+
+    Args:
+        channels: columns.
+        reach: largest number.
+        trust: symbols that the model of all columns is worth beside those of the column.
+    """
+
+    def __init__(self, channels: int, reach: int, trust: float) -> None:
+        self._reach, self._trust = reach, trust
+        places = np.arange(-reach, reach + 1)
+        self._all = np.tile(0.7 ** np.abs(places) + 0.01 / len(places), (BLOCK, 1))
+        self._single: Values = np.zeros((channels, BLOCK, len(places)))
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """[C * BLOCK, 2 reach + 1]."""
+        common = self._all / self._all.sum(axis=-1, keepdims=True)
+        mixed = self._single + self._trust * common
+        shares = mixed / mixed.sum(axis=-1, keepdims=True)
+        found: NDArray[np.float32] = shares.reshape(-1, mixed.shape[-1]).astype(np.float32)
+        return found
+
+    def learn(self, block: Whole) -> None:
+        """Numbers [C BLOCK] that were coded."""
+        for channel, row in enumerate(block + self._reach):
+            self._single[channel, np.arange(BLOCK), row] += 1
+            self._all[np.arange(BLOCK), row] += 1
+
+
+def _encode(numbers: Whole, trust: float) -> NDArray[np.uint32]:
+    reach = int(np.abs(numbers).max())
+    models = _Models(numbers.shape[1], reach, trust)
+    family = constriction.stream.model.Categorical(perfect=False)
+    encoder = constriction.stream.queue.RangeEncoder()
+    for block in numbers:
+        encoder.encode((block + reach).ravel().astype(np.int32), family, models.probabilities())
+        models.learn(block)
+    words: NDArray[np.uint32] = encoder.get_compressed()
+    return words
+
+
+def _decode(words: NDArray[np.uint32], shape: tuple[int, ...], reach: int, trust: float) -> Whole:
+    models = _Models(shape[1], reach, trust)
+    family = constriction.stream.model.Categorical(perfect=False)
+    decoder = constriction.stream.queue.RangeDecoder(words)
+    found = np.zeros(shape, np.int64)
+    for block in found:
+        block[:] = decoder.decode(family, models.probabilities()).reshape(block.shape) - reach
+        models.learn(block)
+    return found
+
+
+# --- k-means ------------------------------------------------------------------------------------
+
+
+def kmeans_to_rmse(train: Values, values: Values, wanted: float) -> Coded:
+    """VQ of raw patches by k-means on the training rows, the fewest codes that keep to an RMSE.
+
+    The range coder starts from the counts of the training rows; the codebook is not counted.
+    """
+    low, high = 1.0, 13.0
+    best = _kmeans(train, values, round(2**high))
+    while high - low > 0.1:
+        middle = (low + high) / 2
+        found = _kmeans(train, values, round(2**middle))
+        if rmse(values, found.restored) <= wanted:
+            high, best = middle, found
+        else:
+            low = middle
+    return best
+
+
+def _kmeans(train: Values, values: Values, size: int) -> Coded:
+    patches = _patches(train)
+    codes = kmeans(patches, size, np.random.default_rng(0))
+    counts = np.bincount(nearest(patches, codes)[0], minlength=size)
+    tokens, _ = nearest(_patches(values), codes)
+    packed = AdaptiveCoder([counts]).encode(tokens, 0)
+    restored = codes[tokens].reshape(values.shape[1], -1).T[: len(values)]
+    return Coded(len(packed), restored.astype(np.float64), f"{size} codes for {PATCH} values")
+
+
+def _patches(values: Values) -> NDArray[np.float32]:
+    """[n PATCH], one column after the other."""
+    padded = np.pad(values, ((0, -len(values) % PATCH), (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded.T.reshape(-1, PATCH), np.float32)
