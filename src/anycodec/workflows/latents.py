@@ -7,6 +7,7 @@ import json
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def run(run: Path, inputs: Sequence[Path], out: Path, device: str = "auto", shar
     roots = list(inputs) or _trained_on(pipeline)
     plan = _plan(pipeline, roots, shard_values or SHARD_VALUES)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
+    with exclusive(out), ExitStack() as opened:
+        for part in plan.parts:
+            opened.enter_context(closing(part.windows))
         for left in out.glob(".*.tmp.*"):  # of a job that was killed
             left.unlink()
         _check_folder(out, plan)
