@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from anycodec.workflows.console import out as console
 from anycodec.workflows.progress import track
 from anycodec.workflows.sample_sets import picture_levels, shows_jet
 
+_LEAST = 2
+"""Training samples of a class: one alone has no spread."""
 SPLIT, PICTURES, ABOUT = "split.json", "pictures", "pictures.json"
 
 
@@ -43,6 +46,7 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
         raise DataError(
             "the split leaves nothing to test with", where="data.split", how="give test data a share"
         )
+    _require_classes(chosen, split.test)
     assert data.root is not None, "find_signals has read it"
     base = base_folder(data.root)
 
@@ -65,6 +69,19 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
     )
     counts = f"{len(chosen):,} to learn from, {len(split.val):,} to validate, {len(split.test):,} to test"
     console.print(f"  {counts}", markup=False)
+
+
+def _require_classes(train: Pieces, test: Pieces) -> None:
+    """Refuse a class that can't be judged before hours of training, not after them."""
+    learned, tried = (Counter(piece.label for piece in part) for part in (train, test))
+    for label in dict.fromkeys(piece.label for piece in (*train, *test) if piece.label is not None):
+        if learned[label] < _LEAST or not tried[label]:
+            raise DataError(
+                f"class {label} has {learned[label]} samples to learn from and {tried[label]} to test with: "
+                f"at least {_LEAST} and 1 are needed",
+                where="data.root",
+                how=f"record more of it, or leave it out: data.exclude='[{label}/*]'",
+            )
 
 
 def recorded(spec: AugmentationRunSpec) -> DataSpec:
