@@ -31,7 +31,7 @@ NAMES = ("nanopore-wide-1",)
 """Networks by their number in the format; new ones are added at the end, none ever changes.
 
 nanopore-wide-1: trained to minimise bits a sample, on grids of 1, 3 and 9 ADC steps, of public reads (R9.4.1,
-R10.4.1, RNA002).
+R10.4.1, RNA002), by scripts/train_wide_network.py.
 """
 NANOPORE = 0
 
