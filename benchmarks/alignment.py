@@ -75,7 +75,7 @@ class Size:
 FULL = Size(
     teacher=600,
     codec=1000,
-    generator=1500,
+    generator=1000,
     settings=(
         "codec.train.batch_size=8",
         "generator.train.batch_size=16",
