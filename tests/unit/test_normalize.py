@@ -177,8 +177,9 @@ def test_principal_survives_the_run_directory():
     fitted = make_normalizer(PrincipalSpec()).fit([(values[:20], None), (values[20:], None)])
     restored = make_normalizer(PrincipalSpec(), fitted.to_arrays())
     assert np.array_equal(restored.mix(values), fitted.mix(values))
-    with pytest.raises(DataError, match=r"2 channels.*trained on 3"):
-        restored.mix(values[:, :2])
+    for use in (restored.mix, lambda x: restored.statistics(segment(x))):
+        with pytest.raises(DataError, match=r"2 channels.*trained on 3"):
+            use(values[:, :2])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e30])

@@ -193,6 +193,7 @@ class Principal(Normalizer):
         return Principal(affine, steps.axes(affine.scale[0].astype(np.float64)).astype(np.float32))
 
     def statistics(self, segment: Segment) -> Affine:
+        _check_channels(segment.values.shape[-1], self._fitted[0])
         return _affine(np.zeros((1, 1)), np.ones((1, 1)))
 
     def mix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
