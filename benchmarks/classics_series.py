@@ -37,11 +37,13 @@ class Coded:
         size: bytes.
         restored: [T C].
         setting: how it was set, for people.
+        step: the same as a number, where it is one.
     """
 
     size: float
     restored: Values
     setting: str
+    step: float = math.nan
 
 
 Coder = Callable[[Values, float], Coded]
@@ -53,7 +55,10 @@ def rmse(values: Values, restored: Values) -> float:
 
 
 def to_rmse(coder: Coder, values: Values, wanted: float, least: float = 1e-3, most: float = 4.0) -> Coded:
-    """The coarsest setting with an RMSE of at most `wanted`, by bisection of its logarithm."""
+    """The smallest file with an RMSE of at most `wanted`: bisection of the setting's logarithm.
+
+    Some coders' errors jump up and down with their setting, so that coarser ones close by are tried as well.
+    """
     best = coder(values, least)
     for _ in range(BISECTIONS):
         middle = math.sqrt(least * most)
@@ -62,7 +67,9 @@ def to_rmse(coder: Coder, values: Values, wanted: float, least: float = 1e-3, mo
             least, best = middle, found
         else:
             most = middle
-    return best
+    beyond = [coder(values, least * 1.015**i) for i in range(1, 20)]
+    kept = [coded for coded in beyond if rmse(values, coded.restored) <= wanted]
+    return min([best, *kept], key=lambda coded: coded.size)
 
 
 def _by_column(values: Values, code: Callable[[Values], tuple[int, Values]], setting: str) -> Coded:
@@ -84,11 +91,18 @@ def _sz3(values: Values, most: float) -> tuple[int, Values]:
 
 
 def sz3(values: Values, most: float) -> Coded:
-    """With an absolute bound: each column, or the table as a picture, whichever is smaller."""
-    single = _by_column(values, lambda column: _sz3(column, most), f"bound {most:.4g}, columns")
+    """With an absolute bound, each column."""
+    return _by_column(values, lambda column: _sz3(column, most), f"bound {most:.4g}, columns")
+
+
+def sz3_of_table(values: Values, most: float) -> Coded:
+    """With an absolute bound, the table in two dimensions."""
     size, restored = _sz3(np.ascontiguousarray(values), most)
-    whole = Coded(size, restored.astype(np.float64), f"bound {most:.4g}, table")
-    return min(single, whole, key=lambda coded: coded.size)
+    return Coded(size, restored.astype(np.float64), f"bound {most:.4g}, table")
+
+
+def smallest(*found: Coded) -> Coded:
+    return min(found, key=lambda coded: coded.size)
 
 
 def _zfp(values: Values, **setting: float) -> tuple[int, Values]:
@@ -111,11 +125,8 @@ def zfp_of_rate(values: Values, coarseness: float) -> Coded:
 
 def zfp_to_rmse(values: Values, wanted: float) -> Coded:
     """In the mode that needs fewer bits."""
-    found = [
-        to_rmse(zfp, values, wanted, 2.0**-12, 2.0**4),
-        to_rmse(zfp_of_rate, values, wanted, 1 / 2, 16.0),
-    ]
-    return min(found, key=lambda coded: coded.size)
+    tolerated = to_rmse(zfp, values, wanted, 2.0**-12, 2.0**4)
+    return smallest(tolerated, to_rmse(zfp_of_rate, values, wanted, 1 / 2, 16.0))
 
 
 # --- uniform steps ------------------------------------------------------------------------------
@@ -148,7 +159,7 @@ def _coefficients(values: Values, step: float) -> tuple[Whole, Values]:
 def cosines(values: Values, step: float) -> Coded:
     """DCT-II of 32 values and uniform quantisation; the size is that of `ideal`, without models."""
     numbers, restored = _coefficients(values, step)
-    return Coded(ideal(numbers) / 8, restored, f"step {step:.4g}")
+    return Coded(ideal(numbers) / 8, restored, f"step {step:.4g}", step)
 
 
 def ideal(numbers: Whole) -> float:
@@ -172,7 +183,7 @@ def cosines_coded(values: Values, step: float) -> Coded:
         if not np.array_equal(_decode(words, numbers.shape, int(np.abs(numbers).max()), trust), numbers):
             raise RuntimeError("the coefficients do not come back")
         sizes.append(4 * len(words) + 2)
-    return Coded(min(sizes), restored, f"step {step:.4g}")
+    return Coded(min(sizes), restored, f"step {step:.4g}", step)
 
 
 class _Models:
@@ -236,8 +247,7 @@ def kmeans_to_rmse(train: Values, values: Values, wanted: float) -> Coded:
 
     The range coder starts from the counts of the training rows; the codebook is not counted.
     """
-    low, high = 1.0, 13.0
-    best = _kmeans(train, values, round(2**high))
+    low, high, best = 1.0, 13.0, None
     while high - low > 0.1:
         middle = (low + high) / 2
         found = _kmeans(train, values, round(2**middle))
@@ -245,7 +255,7 @@ def kmeans_to_rmse(train: Values, values: Values, wanted: float) -> Coded:
             high, best = middle, found
         else:
             low = middle
-    return best
+    return best or _kmeans(train, values, round(2**high))
 
 
 def _kmeans(train: Values, values: Values, size: int) -> Coded:

@@ -130,10 +130,15 @@ def peers(data: Ettm1, wanted: float) -> Iterator[tuple[str, Callable[[], classi
 
     def cosines() -> classics.Coded:
         """The coded size takes long: the step is found without it."""
-        setting = classics.to_rmse(classics.cosines, test, wanted).setting
-        return classics.cosines_coded(test, float(setting.removeprefix("step ")))
+        return classics.cosines_coded(test, classics.to_rmse(classics.cosines, test, wanted).step)
 
-    yield "SZ3", lambda: classics.to_rmse(classics.sz3, test, wanted)
+    yield (
+        "SZ3",
+        lambda: classics.smallest(
+            classics.to_rmse(classics.sz3, test, wanted),
+            classics.to_rmse(classics.sz3_of_table, test, wanted),
+        ),
+    )
     yield "zfp", lambda: classics.zfp_to_rmse(test, wanted)
     yield "uniform + differences + zstd-19", lambda: classics.to_rmse(classics.steps, test, wanted)
     yield "DCT-32, ideal order-0 entropy", lambda: classics.to_rmse(classics.cosines, test, wanted)
@@ -148,7 +153,8 @@ def bounds(data: Ettm1, run: Path) -> Iterator[dict[str, Any]]:
         most = rmse * math.sqrt(3)
         found, restored = data.coded(pipeline, data.test, Bound(max_error=most))
         yield {"coder": "anycodec", "bound": most, **found, **errors(data.test, restored)}
-        yield {"bound": most, **row("SZ3", classics.sz3(data.test, most), data.test)}
+        sz3 = classics.smallest(classics.sz3(data.test, most), classics.sz3_of_table(data.test, most))
+        yield {"bound": most, **row("SZ3", sz3, data.test)}
         yield {"bound": most, **row("zfp", classics.zfp(data.test, most), data.test)}
         steps = classics.steps(data.test, 2 * most)
         yield {"bound": most, **row("uniform + differences + zstd-19", steps, data.test)}
