@@ -231,8 +231,8 @@ def test_generated_reads_have_the_rate_that_they_were_learned_at(rates: Path, tm
     (path,) = NativeWriter(native).write(tmp_path, [Named("a", values)], "g")
     with pod5.Reader(path) as reader:
         assert [read.run_info.sample_rate for read in reader.reads()] == [5000]
-    layout = Layout(source, jet=False, channels=1, length=1200)
-    (window,) = load([slow], layout, [""], "real").values
+    layout = Layout(jet=False, channels=1, length=1200)
+    (window,) = load([slow], source, layout, [""], "real").values
     with open_at_rate(Path(slow.path), source) as opened:
         np.testing.assert_array_equal(window, opened.fetch(slow.signal, 0, 1200).values.T)
 

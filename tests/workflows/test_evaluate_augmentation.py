@@ -230,6 +230,6 @@ def test_recorded_walks_of_two_people(real_data):
     split = find_split(source)
     layout = find_layout(source, split, (), None)
     assert layout.jet
-    train, test = (load(part, layout, ("ID_1", "ID_2"), "") for part in (split.train, split.test))
+    train, test = (load(part, source, layout, ("ID_1", "ID_2"), "") for part in (split.train, split.test))
     model = LinearDiscriminant(spectra(train.values), train.labels, 2)
     assert accuracy(model.predict(spectra(test.values)), test.labels) > 0.9

@@ -155,6 +155,7 @@ def test_evaluation_writes_figures_and_report(trained: Trained, monkeypatch: pyt
     assert result.codec.rate.bits_per_value > 0
     # with all side information counted, the rate is that of whole files
     assert result.codec.rate.total_bytes == sum(result.codec.rate.bytes.values())
+    assert result.codec.original["seams"] > 0
     assert "<html" in run.report.read_text()
     assert list(run.figures.glob("*.png"))
     assert run.read_manifest()["metrics"]["snr"] == pytest.approx(result.codec.original["snr"], abs=1e-5)

@@ -49,12 +49,13 @@ class Windower:
         """Window extent *s."""
         self.clips = axes == CLIP_AXES
         """Whether windows are clips of a video."""
-        self._overlaps = (data.window.overlap,) * len(self.size)
+        self.overlaps = (data.window.overlap,) * len(self.size)
+        """Values that neighbouring windows share along each axis of *s."""
         if self.clips:
-            self._overlaps = (0, *self._overlaps[1:])
+            self.overlaps = (0, *self.overlaps[1:])
         self.independent = isinstance(data, TableSource | ArraySource) and data.channels == "independent"
         """Whether each channel is a window of its own."""
-        self._hops = tuple(size - share for size, share in zip(self.size, self._overlaps, strict=True))
+        self._hops = tuple(size - share for size, share in zip(self.size, self.overlaps, strict=True))
 
     def count(self, shape: Sequence[int]) -> int:
         """Number of windows N of a segment of this shape (its layout's, channels last)."""
@@ -75,7 +76,7 @@ class Windower:
             frames = min(BLOCK_FRAMES, max(1, BLOCK_PIXELS // math.prod(signal.shape[-3:])))
             clip = self.size[0] if self.clips else 1
             return max(1, frames // clip) * clip
-        (hop,), (overlap,) = self._hops, self._overlaps
+        (hop,), (overlap,) = self._hops, self.overlaps
         return max(1, (BLOCK_SAMPLES // signal.n_channels - overlap) // hop) * hop + overlap
 
     def cut(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,7 +108,7 @@ class Windower:
             at = len(lead) + 1 + axis
             # [.. counts .. s ..] -> [.. .. n s], fold, and back: the folded axis takes the place of n
             pair = np.moveaxis(x, (at, at + axes - axis), (-2, -1))
-            x = np.moveaxis(_fold(pair, self._overlaps[axis]), -1, at)
+            x = np.moveaxis(_fold(pair, self.overlaps[axis]), -1, at)
         crop: tuple[Any, ...] = (..., *(slice(extent) for extent in spatial))
         return np.ascontiguousarray(np.moveaxis(x[crop], len(lead), -1))
 
@@ -124,7 +125,7 @@ class Windower:
         )
 
     def _padded(self, counts: Sequence[int]) -> tuple[int, ...]:
-        each = zip(counts, self._hops, self._overlaps, strict=True)
+        each = zip(counts, self._hops, self.overlaps, strict=True)
         return tuple(n * hop + overlap for n, hop, overlap in each)
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycodec.bitstream.container import AczReader, AczWriter, SegmentData
+from anycodec.data.window import Windower
 from anycodec.engine import Windows
 from anycodec.metrics.baseline import PatchKMeans
 from anycodec.metrics.codebook import Counts, TokenCounts
 from anycodec.metrics.evaluation import Result, Throughput
 from anycodec.metrics.image import ImageMetrics
 from anycodec.metrics.rate import Rate, entropy_rate, nominal_rate
+from anycodec.metrics.seams import SeamErrors
 from anycodec.metrics.signal import PooledMetrics, SignalMetrics
 from anycodec.types import FileInfo, Signal
 from anycodec.workflows.compress import make_header
@@ -61,10 +63,16 @@ class PictureMetric(Protocol):
 
 
 class Errors:
-    """Errors of restored segments in original and normalised units, and more figures of pictures."""
+    """Errors of restored segments in original and normalised units, and more figures of pictures.
 
-    def __init__(self, more: Sequence[PictureMetric] = ()) -> None:
+    Args:
+        windower: of the run; says where windows meet.
+        more: figures of pictures that somebody asked for.
+    """
+
+    def __init__(self, windower: Windower, more: Sequence[PictureMetric] = ()) -> None:
         self._more = more
+        self._seams = SeamErrors(windower.size, windower.overlaps)
         self._original, self._normalised = PooledMetrics(), PooledMetrics()
         self._current: tuple[SignalMetrics, SignalMetrics] | None = None
         self._stretch = -1
@@ -79,6 +87,7 @@ class Errors:
         original, normalised = self._current
         signal = part.signal
         original.update(signal.values, restored.values, signal.mask)
+        self._seams.update(signal.values, restored.values, signal.mask)
         normalised.update(prepared.windows, windows)
         if signal.info.axes != "TC" and signal.info.value_range is not None:
             low, high = signal.info.value_range
@@ -96,6 +105,8 @@ class Errors:
         for metric in self._more:
             original |= metric.scores()
         original.pop("n")
+        if self._seams.ratio is not None:
+            original["seams"] = self._seams.ratio
         normalised = self._normalised.result().as_dict()
         normalised.pop("n")
         return original, normalised
@@ -115,7 +126,7 @@ class CodecMeasure:
 
     def __init__(self, pipeline: Pipeline, more: Sequence[PictureMetric] = ()) -> None:
         self.pipeline = pipeline
-        self.errors = Errors(more)
+        self.errors = Errors(pipeline.windower, more)
         self.tokens = TokenCounts(pipeline.codec.codebook_sizes)
         self.sizes: Counter[str] = Counter()
         self.values = self.pixels = self.source_bytes = self.files = self.stretches = 0
@@ -253,7 +264,7 @@ class BaselineMeasure:
     def __init__(self, pipeline: Pipeline, baseline: PatchKMeans, more: Sequence[PictureMetric] = ()) -> None:
         self.pipeline = pipeline
         self.baseline = baseline
-        self.errors = Errors(more)
+        self.errors = Errors(pipeline.windower, more)
         self.counts: Counts = np.zeros(baseline.codebook_size, np.int64)
 
     def run(self, parts: Iterable[Part]) -> None:

@@ -38,6 +38,7 @@ ERRORS = {
     "kid_deviation": ("KID, deviation over subsets", ""),
     "feature_pictures": ("FID and KID, pictures", ""),
     "pearson": ("Pearson correlation", ""),
+    "seams": ("RMSE where windows meet, of that in their middle", ""),
 }
 """Figures that a report knows: name and unit; others appear under their own name."""
 
