@@ -50,7 +50,7 @@ class Coder:
     Attributes:
         name: as in the tables.
         settings: its quality, from the smallest files to the largest.
-        shown: settings that make its curve.
+        shown: further settings, which make its curve.
         code: what it makes of pictures with a setting.
     """
 
@@ -99,10 +99,10 @@ def still(form: str, options: Mapping[str, Any], shrink: int = 1) -> Callable[[F
 _QUALITIES = range(96)
 _AVIF = {"speed": 4, "max_threads": 1}
 STILLS = (
-    Coder("JPEG", range(1, 96), (1, 5, 20), still("JPEG", {"optimize": True})),
-    Coder("WebP", _QUALITIES, (0, 10, 30), still("WEBP", {"method": 6})),
-    Coder("AVIF", _QUALITIES, (0, 10, 25), still("AVIF", _AVIF)),
-    Coder("AVIF, half size", _QUALITIES, (0, 15, 35), still("AVIF", _AVIF, shrink=2)),
+    Coder("JPEG", range(1, 96), (5,), still("JPEG", {"optimize": True})),
+    Coder("WebP", _QUALITIES, (10,), still("WEBP", {"method": 6})),
+    Coder("AVIF", _QUALITIES, (10, 25), still("AVIF", _AVIF)),
+    Coder("AVIF, half size", _QUALITIES, (20, 40), still("AVIF", _AVIF, shrink=2)),
 )
 
 
@@ -157,18 +157,18 @@ def _decode(packets: list[tuple[bytes, int | None]], header: bytes | None, codec
 
 
 CLIPS = (
-    Coder("x264 veryslow", range(51, 14, -1), (51, 42, 34), clip("libx264", {"preset": "veryslow"})),
-    Coder("x264 medium", range(51, 14, -1), (51, 42, 34), clip("libx264", {"preset": "medium"})),
+    Coder("x264 veryslow", range(51, 14, -1), (44, 36), clip("libx264", {"preset": "veryslow"})),
+    Coder("x264 medium", range(51, 14, -1), (44, 36), clip("libx264", {"preset": "medium"})),
     Coder(
         "SVT-AV1",
         range(63, 14, -1),
-        (63, 52, 40),
+        (54, 42),
         clip("libsvtav1", {"preset": "6", "svtav1-params": "lp=1"}),
     ),
     Coder(
         "VP9",
         range(63, 14, -1),
-        (63, 52, 40),
+        (54, 42),
         clip("libvpx-vp9", {"b": "0", "deadline": "good", "cpu-used": "3"}),
     ),
 )

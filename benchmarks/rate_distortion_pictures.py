@@ -252,7 +252,8 @@ def draw(tables: dict[str, list[Row]], path: Path) -> None:
 
 
 def curve_of(averages: Sequence[Row], coder: str, name: str) -> tuple[list[float], list[float]]:
-    shown = [one for one in averages if one["coder"] == coder and one["point"] == "curve" and name in one]
+    """Of a classic, with its point at equal bits."""
+    shown = [one for one in averages if one["coder"] == coder and name in one]
     pairs = sorted((one["bits_per_pixel"], one[name]) for one in shown)
     return [rate for rate, _ in pairs], [value for _, value in pairs]
 
@@ -304,7 +305,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--video", type=Path, help="run of video")
     parser.add_argument("--video-prior", type=Path, help="run of a prior of its tokens")
     parser.add_argument("--clips", type=Path, nargs="+", default=sorted(data.glob("video/[bc]*.mp4")))
-    parser.add_argument("--frames", type=int, default=48, help="frames of each clip's test part at most")
+    parser.add_argument("--frames", type=int, default=24, help="frames of each clip's test part at most")
     parser.add_argument("--figure", type=Path, help="where to draw the curves")
     options: argparse.Namespace = parser.parse_args()
     return options
