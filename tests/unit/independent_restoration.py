@@ -44,6 +44,13 @@ def restored(part: bytes, axes: str, shape: tuple) -> np.ndarray | None:
 def grid(fields: Fields):
     """How k becomes a value."""
     kind = fields.byte()
+    if kind == 4:
+        digits, count = fields.byte(), fields.uint()
+        listed = [sint(fields)]
+        for _ in range(count - 1):
+            listed.append(listed[-1] + 1 + fields.uint())
+        numbers = np.array(listed) / 10.0**digits if digits else np.array(listed)
+        return lambda k: numbers[np.clip(k, 0, count - 1)]
     if kind == 0:
         digits, m, o = fields.byte(), fields.uint(), sint(fields)
         low = sint(fields) if m else 0

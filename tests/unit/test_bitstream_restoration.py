@@ -11,15 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from independent_fields import Fields, crc32c, inflate
 from independent_reader import sections
-from independent_restoration import decode_stream, sint
+from independent_restoration import decode_stream, restored, sint
 from test_bitstream_damage import SEGMENT, file_of, section, split
 
 from anycodec import bitstream
 from anycodec.bitstream import lattice, residual, restoration
 from anycodec.bitstream.container import AczReader, AczWriter, Bound, SegmentData
 from anycodec.bitstream.entropy import AdaptiveCoder
-from anycodec.bitstream.fields import Damaged
+from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.grid import Decimal, Float, Grid
+from anycodec.bitstream.listed import Listed
 from anycodec.bitstream.network import Network
 from anycodec.errors import FormatError
 from anycodec.types import FileInfo, SignalInfo, Tokens
@@ -129,6 +130,56 @@ def small_network() -> Network:
         for size in sizes
     ]
     return Network((layers[0], layers[1], layers[2]))
+
+
+def steps_of_meters() -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers of two channels [T 2], few of those in their range, and how many each has."""
+    rng = np.random.default_rng(5)
+    levels = [np.sort(rng.choice(9000, count, replace=False)) - 4000 for count in (40, 25)]
+    walks = [np.abs(rng.integers(-1, 2, 1200).cumsum()) % len(one) for one in levels]
+    return np.stack([one[walk] for one, walk in zip(levels, walks, strict=True)], axis=1), walks[0]
+
+
+def test_lists_of_numbers_by_the_specification():
+    whole, ranks = steps_of_meters()
+    plain = Grid((Decimal(0, 0, 2), Decimal(100, 0, 0)))
+    numbers = whole - [0, 100]
+    grid, listed = plain.listed(numbers)
+    assert np.array_equal(listed[:, 0], np.unique(ranks, return_inverse=True)[1])
+    part = restoration.pack_regression(listed, grid)
+    assert len(part) < 0.7 * len(restoration.pack_regression(numbers, plain))
+    expected = np.stack([whole[:, 0] / 100, whole[:, 1]], axis=1)
+    assert np.array_equal(restoration.unpack(part, "TC", whole.shape, {}), expected)
+    assert np.array_equal(restored(part, "TC", whole.shape), expected)
+
+
+@pytest.mark.parametrize(
+    ("grid", "numbers"),
+    [
+        (Decimal(0, 0, 0), np.arange(3000) % 40),  # dense
+        (Decimal(0, 0, 0), np.arange(3000) * 10),  # each occurs once
+        (Decimal(0, 1, 0, -100, 10**6), np.arange(3000) % 40 * 10),  # within a bound
+        (Float(0.0, 1.0, 2), np.arange(3000) % 40 * 10),
+    ],
+)
+def test_what_is_not_listed(grid, numbers):
+    assert Grid((grid,)).listed(numbers[:, None]) is None
+
+
+def test_lists_out_of_bounds_are_refused():
+    whole, _ = steps_of_meters()
+    grid, listed = Grid((Decimal(0, 0, 0),) * 2).listed(whole)
+    part = restoration.pack_codec(listed, grid, "TC", listed.astype(float))
+    with pytest.raises(Damaged, match="list of numbers where a codec"):
+        restoration.unpack(part, "TC", whole.shape, {}, whole.astype(float))
+    for places, gaps in ((16, [1]), (0, []), (0, [1] * (2**16 + 1)), (0, [5, 2**61])):
+        fields = FieldWriter()
+        fields.byte(places)
+        fields.uint(len(gaps))
+        for number, gap in enumerate(gaps):
+            fields.uint(gap) if number else fields.sint(gap)
+        with pytest.raises(Damaged):
+            Listed.read(FieldReader(bytes(fields.data)), 15, 2**61)
 
 
 def write_within(path: Path) -> Path:

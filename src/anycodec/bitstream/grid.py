@@ -2,6 +2,7 @@
 
     decimal    value = clip(offset + k (2 m + 1), lowest, highest) / 10^d   whole numbers are those of d = 0
     float      value = offset + k step, rounded to the narrowest float that holds the channel's values
+    listed     value = the k-th of a list, see `listed`
 
 Both are IEEE 754 arithmetic on numbers that the file holds, so that every machine restores the same.
 """
@@ -20,14 +21,15 @@ from numpy.typing import NDArray
 from anycodec.bitstream.deflate import read_packed, write_packed
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.limits import LARGEST_GRID, MOST_STATISTICS
+from anycodec.bitstream.listed import MOST_TOGETHER, Listed
 
 Integers = NDArray[np.int64]
 
 MOST_DECIMALS = 15
 _EXACT = 2.0**53
 _FLOATS = (np.float16, np.float32, np.float64)
-_DECIMAL = 0
-"""Kind of a channel: 0 decimal, 1 + i the i-th of the floats."""
+_DECIMAL, _LISTED = 0, 4
+"""Kind of a channel: 0 decimal, 1 + i the i-th of the floats, 4 listed."""
 _SHRINKS = (1 - 1e-9, 1 - 1e-6, 1 - 1e-3, 0.5)
 """Steps to try, in 2 E: rounding to a float can take its part of the bound."""
 _LARGEST_WHOLE = 2**61
@@ -92,10 +94,10 @@ class Float:
             return (values - self.offset) / self.step
 
 
-Channel = Decimal | Float
+Channel = Decimal | Float | Listed
 
 
-def fit_channel(values: NDArray[Any], bound: float, unit: float = 1.0) -> Channel | None:
+def fit_channel(values: NDArray[Any], bound: float, unit: float = 1.0) -> Decimal | Float | None:
     """The coarsest grid that keeps every value of a channel within `bound`; None where there is none.
 
     Args:
@@ -204,17 +206,35 @@ class Grid:
         return cls(tuple(found))
 
     def numbers(self, values: NDArray[Any]) -> Integers:
-        """k of values [.. C]."""
-        parts = [grid.numbers(values[..., i]) for i, grid in enumerate(self.channels)]
+        """k of values [.. C], of channels without lists."""
+        parts = [_unlisted(grid).numbers(values[..., i]) for i, grid in enumerate(self.channels)]
         return np.stack(parts, axis=-1)
+
+    def listed(self, numbers: Integers) -> tuple[Grid, Integers] | None:
+        """The same values by lists where these may pay, and their k [.. C]; None where they can't."""
+        channels, ranks, room = list(self.channels), numbers.copy(), MOST_TOGETHER
+        for i, grid in enumerate(self.channels):
+            if not isinstance(grid, Decimal) or grid.margin:
+                continue
+            whole = grid.offset + numbers[..., i]
+            found = Listed.of(whole.reshape(-1), grid.places)
+            if found is not None and len(found.whole) <= room:
+                channels[i], ranks[..., i] = found, found.ranks(whole)
+                room -= len(found.whole)
+        return None if room == MOST_TOGETHER else (Grid(tuple(channels)), ranks)
 
     def values(self, numbers: Integers) -> NDArray[Any]:
         """Values of k [.. C]: int64 where all channels are whole numbers, else float64."""
         return np.stack([grid.values(numbers[..., i]) for i, grid in enumerate(self.channels)], axis=-1)
 
     def places_of(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where values [.. C] lie on the grids, not rounded."""
-        return np.stack([grid.places_of(values[..., i]) for i, grid in enumerate(self.channels)], axis=-1)
+        """Where values [.. C] lie on the grids, not rounded.
+
+        Raises:
+            Damaged: there is a list among them.
+        """
+        parts = [_unlisted(grid).places_of(values[..., i]) for i, grid in enumerate(self.channels)]
+        return np.stack(parts, axis=-1)
 
     def write(self, fields: FieldWriter) -> None:
         own = FieldWriter()
@@ -222,6 +242,9 @@ class Grid:
             if isinstance(grid, Float):
                 own.byte(1 + grid.kind)
                 own.raw(struct.pack("<dd", grid.offset, grid.step))
+            elif isinstance(grid, Listed):
+                own.byte(_LISTED)
+                grid.write(own)
             else:
                 own.byte(_DECIMAL)
                 own.byte(grid.places)
@@ -247,8 +270,17 @@ class Grid:
         return cls(found)
 
 
+def _unlisted(grid: Channel) -> Decimal | Float:
+    """A grid on which any value has a place."""
+    if isinstance(grid, Listed):
+        raise Damaged("a list of numbers where a codec's values have to have places")
+    return grid
+
+
 def _read_channel(fields: FieldReader) -> Channel:
     kind = fields.byte()
+    if kind == _LISTED:
+        return Listed.read(fields, MOST_DECIMALS, _LARGEST_WHOLE)
     if kind == _DECIMAL:
         places, margin = fields.byte(), fields.uint(2**39, "bound in steps")
         offset = fields.sint(_LARGEST_WHOLE, "offset of a grid")

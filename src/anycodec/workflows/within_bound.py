@@ -172,6 +172,10 @@ class BoundedEncoder:
             return
         line = self._plain(gridded, signal.info)
         yield self._segment(signal, line)
+        listed = gridded.grid.listed(gridded.numbers) if signal.info.axes == "TC" else None
+        if listed is not None:
+            grid, ranks = listed
+            yield self._segment(signal, self._plain(_Gridded(grid, ranks), signal.info))
         noise = leaves_noise(self._file.format, gridded.numbers, signal.info.axes, line)
         if noise or not self._codec_can_win(signal, gridded):
             return
