@@ -22,7 +22,7 @@ MOST_TOGETHER = 2**16
 _MOST_WRITTEN = 2**12
 _SPARSE = 4
 """Steps from one number to the next, on average, from which a list pays."""
-_USED = 16
+_USED = 4
 """Values for each number of the list, at least."""
 
 
