@@ -306,10 +306,12 @@ def main() -> None:
         results["ettm1, mean error"] = show("ETTm1, mean error", mean_errors(data, options.series))
         results["ettm1, largest error"] = show("ETTm1, largest error", bounds(data, first))
         results["ettm1, lossless"] = show("ETTm1, lossless", exact_series(data, first))
+        common.save("rate_distortion", options, results)  # sigcomp takes long: what is known is kept
     if options.nanopore:
         for name in options.file or POD5[: 1 if options.quick else None]:
             source = common.REAL_DATA / "nanopore" / name
             results[name] = show(name, nanopore(options.nanopore, source, options.sigcomp))
+            common.save("rate_distortion", options, results)
     common.save("rate_distortion", options, results)
 
 
