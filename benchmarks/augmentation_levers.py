@@ -76,14 +76,14 @@ def levers(usual: Sampling, most: int) -> list[Lever]:
     steps = usual.steps or 25
     return [
         Lever("as the pipeline draws", usual),
-        Lever("guidance 1", replace(usual, guidance=1.0)),
-        Lever("guidance 2.5", replace(usual, guidance=2.5)),
-        Lever("guidance 4", replace(usual, guidance=4.0)),
-        Lever("twice the steps", replace(usual, steps=2 * steps)),
+        Lever(f"{most}x", usual, multiple=most),
         Lever("last weights, no EMA", usual, averaged=False),
         Lever("filter by confidence", usual, filter="confidence"),
+        Lever("guidance 2.5", replace(usual, guidance=2.5)),
+        Lever("guidance 1", replace(usual, guidance=1.0)),
         Lever("filter by density", usual, filter="density"),
-        Lever(f"{most}x", usual, multiple=most),
+        Lever("twice the steps", replace(usual, steps=2 * steps)),
+        Lever("guidance 4", replace(usual, guidance=4.0)),
         Lever(f"{2 * most}x", usual, multiple=2 * most, pool=2),
     ]
 
@@ -157,12 +157,13 @@ def row(lever: Lever, result: GenerationResult, budget: int) -> dict[str, Any]:
     return found | {"kid": scores.kid, "density": scores.density, "coverage": scores.coverage}
 
 
-def compare(pipeline: Pipeline, folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(pipeline: Pipeline, folder: Path, options: argparse.Namespace) -> None:
     budget = 2 if options.quick else BUDGET
     chosen = levers(pipeline.usual, pipeline.count // budget)
     if options.quick:
-        chosen = [replace(lever, multiple=min(2, lever.multiple)) for lever in chosen[:1] + chosen[5:7]]
-    rows, pools = [], dict[tuple[Any, ...], Path]()
+        chosen = [replace(lever, multiple=min(2, lever.multiple)) for lever in chosen[:1] + chosen[2:4]]
+    rows: list[dict[str, Any]] = []
+    pools: dict[tuple[Any, ...], Path] = {}
     for lever in chosen:
         start = time.process_time()
         key = (lever.how, lever.averaged, lever.pool)
@@ -177,7 +178,7 @@ def compare(pipeline: Pipeline, folder: Path, options: argparse.Namespace) -> li
         rows.append(row(lever, judge(pipeline, lever, pools[key], budget), budget))
         rows[-1]["processor_seconds"] = time.process_time() - start
         show(rows[-1:])
-    return rows
+        common.save("augmentation_levers", options, {"pipeline": pipeline.folder.name, "rows": rows})
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
@@ -204,11 +205,14 @@ def main() -> None:
     parser.add_argument(
         "run", type=Path, nargs="?", help="folder of a finished `anycodec augment` of pictures"
     )
+    parser.add_argument("--seeds", type=int, help="repetitions (default: as many as the pipeline's)")
     options = parser.parse_args()
     with common.workspace() as folder:
         pipeline = Pipeline.read(tiny(folder) if options.run is None or options.quick else options.run)
-        rows = compare(pipeline, folder, options)
-        common.save("augmentation_levers", options, {"pipeline": str(pipeline.folder.name), "rows": rows})
+        if options.seeds is not None:
+            study = pipeline.study.model_copy(update={"seeds": options.seeds})
+            pipeline = replace(pipeline, study=study)
+        compare(pipeline, folder, options)
 
 
 if __name__ == "__main__":
