@@ -44,6 +44,8 @@ EVERY = 6
 """Of the frames of a clip, for SSIM and LPIPS."""
 TARGET_RATE = 0.07
 """Bits a pixel; below it a learned codec should win by LPIPS."""
+TICKS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3)
+"""Bits a pixel."""
 Row = dict[str, Any]
 Distances = dict[str, Callable[[Any, Any], float]]
 
@@ -199,7 +201,11 @@ def means(found: Sequence[Row]) -> list[Row]:
         groups.setdefault((one["coder"], one["point"], setting), []).append(one)
     return [
         {"coder": coder, "point": point, "setting": setting, "items": len(group)}
-        | {name: float(np.mean([one[name] for one in group])) for name in FIGURES if name in group[0]}
+        | {
+            name: float(np.mean([one[name] for one in group]))
+            for name in FIGURES
+            if all(name in one for one in group)
+        }
         for (coder, point, setting), group in groups.items()
     ]
 
@@ -245,6 +251,8 @@ def draw(tables: dict[str, list[Row]], path: Path) -> None:
                 places = [one["bits_per_pixel"] for one in mine], [one[name] for one in mine]
                 axis.plot(*places, color=CODEC, marker="D", markersize=5, label="anycodec", zorder=5)
                 axis.set_xscale("log")
+                axis.set_xticks(TICKS, [f"{rate:g}" for rate in TICKS])
+                axis.minorticks_off()
                 axis.set_xlabel("bits/pixel")
                 axis.set_title(f"{title}: {label}")
             axes[0].legend(fontsize=8)
