@@ -13,7 +13,8 @@ from anycodec.config.loader import load_kind
 from anycodec.errors import DataError
 from anycodec.workflows.prepare import prepare
 
-CONFIG = Path(__file__).parents[2] / "configs" / "gait-small.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG = CONFIGS / "gait-small.yaml"
 
 
 def write_class(folder: Path, count: int) -> None:
@@ -37,3 +38,16 @@ def test_a_class_that_could_not_be_judged(tmp_path: Path, count: int, learned: i
     assert mended in str(error.value.how).replace("'", "")
     prepare(load_kind(AUGMENTATION, CONFIG, [*settings, mended]), tmp_path / "mended")
     assert "ID_2" not in (tmp_path / "mended" / "split.json").read_text()
+
+
+def test_a_long_series_is_many_samples(tmp_path: Path) -> None:
+    """Windows of 96: blocks of .6 and .3 of 4,000 rows hold many; of 300 rows a guard of 96 leaves 84."""
+    for name, rows in (("long", 4000), ("short", 300)):
+        (tmp_path / "real" / name).mkdir(parents=True)
+        np.savetxt(tmp_path / "real" / name / "one.csv", np.arange(rows), header="v", comments="")
+    config, settings = CONFIGS / "series-generate.yaml", [f"data.root={tmp_path / 'real'}", "data.workers=0"]
+    with pytest.raises(DataError, match="class short has 0 samples to learn from and 0 to test with"):
+        prepare(load_kind(AUGMENTATION, config, settings), tmp_path / "split")
+    (tmp_path / "mended").mkdir()
+    prepare(load_kind(AUGMENTATION, config, [*settings, "data.exclude=[short/*]"]), tmp_path / "mended")
+    assert (tmp_path / "mended" / "split.json").is_file()

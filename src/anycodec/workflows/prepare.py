@@ -12,6 +12,7 @@ import numpy as np
 from anycodec.atomic import atomic_write
 from anycodec.config.augmentation import AugmentationRunSpec
 from anycodec.config.data import DataSpec, ImageSource
+from anycodec.config.run import window_shape
 from anycodec.data.loader import find_signals
 from anycodec.data.manifest import Manifest, Row, row, write_manifest
 from anycodec.data.readers import Readers
@@ -46,7 +47,7 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
         raise DataError(
             "the split leaves nothing to test with", where="data.split", how="give test data a share"
         )
-    _require_classes(chosen, split.test)
+    _require_classes(chosen, split.test, data)
     assert data.root is not None, "find_signals has read it"
     base = base_folder(data.root)
 
@@ -71,9 +72,9 @@ def prepare(spec: AugmentationRunSpec, folder: Path) -> None:
     console.print(f"  {counts}", markup=False)
 
 
-def _require_classes(train: Pieces, test: Pieces) -> None:
+def _require_classes(train: Pieces, test: Pieces, data: DataSpec) -> None:
     """Refuse a class that can't be judged before hours of training, not after them."""
-    learned, tried = (Counter(piece.label for piece in part) for part in (train, test))
+    learned, tried = (_samples(part, data) for part in (train, test))
     for label in dict.fromkeys(piece.label for piece in (*train, *test) if piece.label is not None):
         if learned[label] < _LEAST or not tried[label]:
             raise DataError(
@@ -82,6 +83,15 @@ def _require_classes(train: Pieces, test: Pieces) -> None:
                 where="data.root",
                 how=f"record more of it, or leave it out: data.exclude='[{label}/*]'",
             )
+
+
+def _samples(pieces: Pieces, data: DataSpec) -> Counter[str | None]:
+    """Samples of each class: pictures, or whole windows of series."""
+    length = 1 if isinstance(data, ImageSource) else window_shape(data)[0]
+    found: Counter[str | None] = Counter()
+    for piece in pieces:
+        found[piece.label] += piece.length // length
+    return found
 
 
 def recorded(spec: AugmentationRunSpec) -> DataSpec:
