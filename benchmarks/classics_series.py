@@ -15,17 +15,13 @@ from itertools import product
 import constriction
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct, idct
 
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.metrics.kmeans import kmeans, nearest
+from anycodec.workflows.classics import BLOCK, PATCH, coefficients, patches_of
 
 Values = NDArray[np.float64]
 Whole = NDArray[np.int64]
-BLOCK = 32
-"""Of the cosine transform."""
-PATCH = 4
-"""Values of a column that k-means codes as one."""
 BISECTIONS = 14
 
 
@@ -146,19 +142,9 @@ def steps(values: Values, step: float) -> Coded:
 # --- cosine transform ---------------------------------------------------------------------------
 
 
-def _coefficients(values: Values, step: float) -> tuple[Whole, Values]:
-    """Numbers [blocks C BLOCK] of steps, and what they restore."""
-    length, channels = values.shape
-    padded = np.pad(values, ((0, -length % BLOCK), (0, 0)), mode="edge")
-    blocks = padded.reshape(-1, BLOCK, channels).transpose(0, 2, 1)
-    numbers: Whole = np.rint(dct(blocks, axis=2, norm="ortho") / step).astype(np.int64)
-    restored = idct(numbers * step, axis=2, norm="ortho").transpose(0, 2, 1).reshape(-1, channels)
-    return numbers, restored[:length]
-
-
 def cosines(values: Values, step: float) -> Coded:
     """DCT-II of 32 values and uniform quantisation; the size is that of `ideal`, without models."""
-    numbers, restored = _coefficients(values, step)
+    numbers, restored = coefficients(values, step)
     return Coded(ideal(numbers) / 8, restored, f"step {step:.4g}", step)
 
 
@@ -176,7 +162,7 @@ def cosines_coded(values: Values, step: float) -> Coded:
 
     They start from those of the frequency; the smallest of a few trusts in these is taken. Decoded again.
     """
-    numbers, restored = _coefficients(values, step)
+    numbers, restored = coefficients(values, step)
     sizes = []
     for trust in (2.0, 8.0, 32.0):
         words = _encode(numbers, trust)
@@ -259,16 +245,10 @@ def kmeans_to_rmse(train: Values, values: Values, wanted: float) -> Coded:
 
 
 def _kmeans(train: Values, values: Values, size: int) -> Coded:
-    patches = _patches(train)
+    patches = patches_of(train)
     codes = kmeans(patches, size, np.random.default_rng(0))
     counts = np.bincount(nearest(patches, codes)[0], minlength=size)
-    tokens, _ = nearest(_patches(values), codes)
+    tokens, _ = nearest(patches_of(values), codes)
     packed = AdaptiveCoder([counts]).encode(tokens, 0)
     restored = codes[tokens].reshape(values.shape[1], -1).T[: len(values)]
     return Coded(len(packed), restored.astype(np.float64), f"{size} codes for {PATCH} values")
-
-
-def _patches(values: Values) -> NDArray[np.float32]:
-    """[n PATCH], one column after the other."""
-    padded = np.pad(values, ((0, -len(values) % PATCH), (0, 0)), mode="edge")
-    return np.ascontiguousarray(padded.T.reshape(-1, PATCH), np.float32)

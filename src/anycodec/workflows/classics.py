@@ -25,10 +25,12 @@ _STEPS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 _QUALITIES = (5, 15, 40, 70, 90)
 _RATE_FACTORS = (18, 24, 30, 36, 42)
 """Of x264; more is coarser."""
-_BLOCK = 32
-_PATCH = 4
+BLOCK = 32
+"""Of the cosine transform."""
+PATCH = 4
+"""Values of a channel that k-means codes as one."""
 _CODES = (4, 16, 64, 256, 1024)
-"""Of k-means, for so many values of a channel."""
+"""Of k-means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _vectors(sample: Sequence[Signal], codes: int) -> Coded:
     The codes are those of the stretches themselves and are not counted, which favours it.
     """
     means = [piece.values.mean(axis=0, dtype=np.float64) for piece in sample]
-    patches = [_patches(piece.values - mean) for piece, mean in zip(sample, means, strict=True)]
+    patches = [patches_of(piece.values - mean) for piece, mean in zip(sample, means, strict=True)]
     book = kmeans(np.concatenate(patches), codes, np.random.default_rng(0))
     coder = AdaptiveCoder([np.ones(codes, np.int64)])
     size, restored = 0, []
@@ -121,13 +123,13 @@ def _vectors(sample: Sequence[Signal], codes: int) -> Coded:
         tokens, _ = nearest(found, book)
         size += len(coder.encode(tokens, 0)) + 4 * channels
         restored.append(book[tokens].reshape(channels, -1).T[:length] + mean)
-    return Coded(f"k-means VQ of {_PATCH}", f"{codes} codes", size, restored)
+    return Coded(f"k-means VQ of {PATCH}", f"{codes} codes", size, restored)
 
 
-def _patches(values: Values) -> NDArray[np.float32]:
-    """[T C] -> [n 4], channel by channel."""
-    padded = np.pad(values, ((0, -len(values) % _PATCH), (0, 0)), mode="edge")
-    return np.ascontiguousarray(padded.T.reshape(-1, _PATCH), np.float32)
+def patches_of(values: Values) -> NDArray[np.float32]:
+    """[T C] -> [n PATCH], channel by channel."""
+    padded = np.pad(values, ((0, -len(values) % PATCH), (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded.T.reshape(-1, PATCH), np.float32)
 
 
 def _steps(sample: Sequence[Signal], step: float) -> Coded:
@@ -148,11 +150,17 @@ def _cosines(sample: Sequence[Signal], step: float) -> Coded:
     """DCT-II of 32 samples, uniform quantisation, our range coder with its linear prediction."""
     size, restored = 0, []
     for piece in sample:
-        length, channels = piece.values.shape
-        padded = np.pad(piece.values.astype(np.float64), ((0, -length % _BLOCK), (0, 0)), mode="edge")
-        blocks = padded.reshape(-1, _BLOCK, channels)
-        places = np.rint(dct(blocks, axis=1, norm="ortho") / step).astype(np.int64)
-        size += len(residual.encode(places.transpose(0, 2, 1).reshape(len(places), -1), "TC"))
-        found = idct(places * step, axis=1, norm="ortho").reshape(-1, channels)
-        restored.append(found[:length])
-    return Coded(f"DCT-{_BLOCK} + range coder", f"step {step:.4g}", size, restored)
+        numbers, found = coefficients(piece.values.astype(np.float64), step)
+        size += len(residual.encode(numbers.reshape(len(numbers), -1), "TC"))
+        restored.append(found)
+    return Coded(f"DCT-{BLOCK} + range coder", f"step {step:.4g}", size, restored)
+
+
+def coefficients(values: NDArray[np.float64], step: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """DCT-II of blocks of values [T C]: numbers [blocks C BLOCK] of steps, and what they restore [T C]."""
+    length, channels = values.shape
+    padded = np.pad(values, ((0, -length % BLOCK), (0, 0)), mode="edge")
+    blocks = padded.reshape(-1, BLOCK, channels).transpose(0, 2, 1)
+    numbers: NDArray[np.int64] = np.rint(dct(blocks, axis=2, norm="ortho") / step).astype(np.int64)
+    restored = idct(numbers * step, axis=2, norm="ortho").transpose(0, 2, 1).reshape(-1, channels)
+    return numbers, restored[:length]
