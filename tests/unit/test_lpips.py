@@ -132,6 +132,22 @@ def test_it_is_computed_in_float32_under_autocast(lpips: Lpips) -> None:
     assert torch.equal(found, lpips(x.float(), y))
 
 
+def test_convolving_in_bf16_changes_little(lpips: Lpips) -> None:
+    """bfloat16 keeps 8 bits of a value, and a distance is a mean over thousands of them."""
+    quick = Lpips("alex", bf16=True)
+    quick.load_state_dict(lpips.state_dict())
+    x, y = pictures(2, 3, 64, 64).requires_grad_(), pictures(2, 3, 64, 64, seed=1)
+    exact = lpips(x, y)
+    (wanted,) = torch.autograd.grad(exact.sum(), x)
+    with torch.autocast("cpu", enabled=False):  # as a training computes its terms
+        found = quick(x, y)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert found.dtype == gradient.dtype == torch.float32
+    assert not torch.equal(found, exact)
+    assert found.tolist() == pytest.approx(exact.tolist(), rel=0.02)
+    assert float(torch.cosine_similarity(gradient.flatten(), wanted.flatten(), dim=0)) > 0.98
+
+
 # --- the term, and the cache --------------------------------------------------------------------------
 
 
@@ -151,6 +167,17 @@ def test_the_term_is_the_mean_over_pictures_and_frames(lpips: Lpips, cached: Pat
     expected = torch.stack([lpips(x[:, :, i], y[:, :, i]) for i in range(4)]).mean()
     assert torch.allclose(term(x, y), expected)
     assert torch.allclose(term(x[:, :, 0], y[:, :, 0]), lpips(x[:, :, 0], y[:, :, 0]).mean())
+
+
+def test_the_term_convolves_in_the_precision_that_it_is_told(lpips: Lpips, cached: Path) -> None:
+    x, y = pictures(2, 3, 32, 32), pictures(2, 3, 32, 32, seed=1)
+    exact, quick = (
+        make_losses({"lpips": LpipsSpec(net="alex", precision=precision)})["lpips"](x, y)
+        for precision in ("fp32", "bf16")
+    )
+    assert torch.allclose(exact, lpips(x, y).mean())
+    assert float(quick) == pytest.approx(float(exact), rel=0.02)
+    assert not torch.equal(quick, exact)
 
 
 def test_without_weights_there_is_no_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ FAMILIES: dict[str, CodecSpec] = {
     **{type_of(kind): codec_spec(kind) for kind in CODECS},
     "totem in patches": codec_spec(TotemSpec, patch=8),
     "vqgan of dome272": codec_spec(VqganSpec, backbone="dome272"),
+    "vqgan in patches": codec_spec(VqganSpec, patch_size=2),
     "vqvae2 of different levels": codec_spec(Vqvae2Spec, level_quantizers=MIXED),
     "vqvae2 with optvq": codec_spec(Vqvae2Spec, OptVqSpec),
 }

@@ -18,18 +18,24 @@ class Autoencoder2dSpec(AnyCodecSpec):
         description="layout of the decoder: dome272 narrows before each upsampling, so that no residual "
         "block works at full resolution",
     )
-    base_channels: int = Field(128, ge=1, description="width at full resolution")
+    patch_size: int = Field(
+        1,
+        ge=1,
+        description="pixels a side that become channels of one position before the first convolution, and "
+        "pixels again after the last: 4 spares the levels at which wide convolutions are slow",
+    )
+    base_channels: int = Field(128, ge=1, description="width at the finest level")
     channel_multipliers: tuple[PositiveInt | PositiveFloat, ...] = Field(
         (1, 1, 2, 2, 4),
         min_length=1,
-        description="width of each level over base_channels; f = 2^(levels - 1)",
+        description="width of each level over base_channels; f = patch_size 2^(levels - 1)",
     )
     res_blocks: int = Field(2, ge=1, description="residual blocks a level")
     decoder_res_blocks: int | None = Field(
         None, ge=1, description="residual blocks a level of the decoder; null = res_blocks + 1"
     )
     attention_levels: tuple[int, ...] = Field(
-        (4,), description="levels (0 = full resolution) with self-attention after each residual block"
+        (4,), description="levels (0 = the finest) with self-attention after each residual block"
     )
     mid_attention: bool = Field(True, description="self-attention at the bottleneck")
     norm_groups: int = Field(32, ge=1, description="groups of GroupNorm; lowered where they don't divide")
@@ -61,7 +67,7 @@ class Autoencoder2dSpec(AnyCodecSpec):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of each level, from full resolution on."""
+        """Channels of each level, from the finest on."""
         return tuple(round(self.base_channels * multiplier) for multiplier in self.channel_multipliers)
 
     @property
@@ -76,5 +82,5 @@ class Autoencoder2dSpec(AnyCodecSpec):
     @property
     def stride(self) -> tuple[int, ...]:
         """Pixels a token along each spatial axis."""
-        factor: int = 2 ** (len(self.channel_multipliers) - 1)
+        factor: int = self.patch_size * 2 ** (len(self.channel_multipliers) - 1)
         return (factor, factor)

@@ -21,6 +21,11 @@ class LpipsSpec(LossTerm):
     net: Literal["vgg", "alex"] = Field(
         "vgg", description="the classifier: vgg to train with, alex is quicker and usual for reports"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="of the classifier's convolutions, whatever train.precision is: bf16 is two to three "
+        "times as fast where the machine multiplies it; reports always have fp32",
+    )
 
     def misfit(self, window: LossWindow) -> Misfit | None:
         if window.axes == "T":

@@ -65,6 +65,8 @@ def _obstacles(spec: CodecSpec) -> Iterator[str]:
         yield f"its backbone is {spec.backbone}"
     if spec.patch_skip:
         yield "it has patch_skip"
+    if spec.patch_size != 1:
+        yield f"patch_size is {spec.patch_size}, not 1"
     if spec.decoder_res_blocks not in (None, spec.res_blocks + 1):
         yield f"decoder_res_blocks is {spec.decoder_res_blocks}, not {spec.res_blocks + 1}"
     if spec.channel_multipliers[0] != 1:

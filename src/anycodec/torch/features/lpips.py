@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from anycodec.engine import LpipsNet, PictureDistance
 from anycodec.torch.features.published import load_published
 from anycodec.torch.features.trunks import Trunk
+from anycodec.torch.layers.memory import channels_last
 
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -25,13 +26,15 @@ class Lpips(nn.Module):
 
     Args:
         net: vgg or alex.
+        bf16: convolve in bfloat16, and compare in float32 all the same.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, net: str) -> None:
+    def __init__(self, net: str, *, bf16: bool = False) -> None:
         super().__init__()
+        self.bf16 = bf16
         self.trunk = Trunk(net)
         self.heads = nn.ParameterList([torch.rand(width) for width in self.trunk.widths])
         self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1), persistent=False)
@@ -56,7 +59,10 @@ class Lpips(nn.Module):
 
     def _features(self, pictures: Tensor) -> list[Tensor]:
         rgb = pictures.float().expand(-1, 3, -1, -1)
-        return list(self.trunk((rgb - self.shift) / self.scale))
+        seen = channels_last((rgb - self.shift) / self.scale)
+        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=self.bf16):
+            features = list(self.trunk(seen))
+        return [feature.float() for feature in features]
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -82,15 +88,16 @@ def picture_distance(net: LpipsNet, device: torch.device) -> PictureDistance:
     return distance
 
 
-def load_lpips(net: str) -> Lpips:
+def load_lpips(net: str, *, bf16: bool = False) -> Lpips:
     """LPIPS with the published weights from the cache, on the CPU.
 
     Args:
         net: vgg or alex.
+        bf16: as in `Lpips`.
 
     Raises:
         WeightsError: they are not there, or the file is damaged; says which command mends it.
     """
-    lpips = Lpips(net)
+    lpips = Lpips(net, bf16=bf16)
     load_published(lpips, f"lpips-{net}")
     return lpips

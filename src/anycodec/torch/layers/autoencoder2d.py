@@ -1,19 +1,21 @@
 """Encoder and decoder of the 2-D convolutional autoencoders (Esser et al. 2021, arXiv 2012.09841).
 
-x [B C H W] -> conv k3 -> levels of (residual blocks [, attention], pad + strided conv)
+x [B C H W] -> patches as channels -> conv k3
+            -> levels of (residual blocks [, attention], pad + strided conv)
             -> residual, attention, residual -> GroupNorm, swish, conv k3 -> 1x1 (quant) -> [B D H/f W/f]
 back: 1x1 (post quant) -> conv k3 -> residual, attention, residual
-       -> levels of (residual blocks [, attention], nearest x2 + conv) -> GroupNorm, swish, conv k3
+       -> levels of (residual blocks [, attention], nearest x2 + conv)
+       -> GroupNorm, swish, conv k3 -> channels as patches
 """
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anycodec.config.codecs.autoencoder2d import Autoencoder2dSpec
 from anycodec.torch.layers.attention import Attention2d
+from anycodec.torch.layers.memory import channels_last
 from anycodec.torch.layers.norm import group_norm
 
 
@@ -61,11 +63,6 @@ class Upsample2d(nn.Module):
         return out
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The same values in the memory order in which CPUs convolve fastest; as it is on other devices."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
-
-
 def _mid(spec: Autoencoder2dSpec, width: int) -> nn.Sequential:
     blocks: list[nn.Module] = [ResBlock2d(width, width, spec.norm_groups, spec.dropout)]
     if spec.mid_attention:
@@ -102,7 +99,8 @@ class Encoder2d(nn.Module):
     ) -> None:
         super().__init__()
         width = spec.base_channels
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.patch = spec.patch_size
+        self.conv_in = nn.Conv2d(in_channels * self.patch**2, width, 3, padding=1)
         levels: list[nn.Module] = []
         last = len(spec.widths) - 1
         for level, wider in enumerate(spec.widths):
@@ -117,7 +115,7 @@ class Encoder2d(nn.Module):
         self.quant_conv = quant_conv
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.mid(self.levels(self.conv_in(channels_last(x))))
+        h = self.mid(self.levels(self.conv_in(channels_last(F.pixel_unshuffle(x, self.patch)))))
         z: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
         return z
 
@@ -149,11 +147,12 @@ class Decoder2d(nn.Module):
                 levels.append(Upsample2d(width))
         self.levels = nn.Sequential(*levels)
         self.norm_out = group_norm(width, spec.norm_groups)
-        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.patch = spec.patch_size
+        self.conv_out = nn.Conv2d(width, out_channels * self.patch**2, 3, padding=1)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Latents [B D h w] -> [B C H W]; `condition` is added to what the 1x1 convolution gives."""
         h = self.post_quant_conv(channels_last(z))
         h = self.levels(self.mid(self.conv_in(h if condition is None else h + condition)))
-        x: Tensor = self.conv_out(F.silu(self.norm_out(h)))
+        x: Tensor = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patch)
         return x

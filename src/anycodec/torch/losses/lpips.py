@@ -18,7 +18,7 @@ class LpipsLoss(Loss):
 
     def __init__(self, spec: LpipsSpec) -> None:
         super().__init__()
-        self.lpips = load_lpips(spec.net)
+        self.lpips = load_lpips(spec.net, bf16=spec.precision == "bf16")
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
         distances: Tensor = self.lpips(frames(reconstruction), frames(target))
