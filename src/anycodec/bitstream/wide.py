@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,6 @@ R10.4.1, RNA002), by scripts/train_wide_network.py.
 NANOPORE = 0
 
 _INPUTS, _OUTPUTS, _LAGS = 39, 12, 32
-_ROOM = 64
-"""Inputs and zeros, so that they fill vector registers."""
 _MOST_INPUT = 2**12
 _LARGEST_SHIFT = 40
 _FEWEST_UNITS = 96
@@ -125,11 +123,11 @@ def encode(fields: FieldWriter, values: Integers, number: int) -> None:
     from anycodec.bitstream import wide_kernels
 
     settings = Settings.of(values)
-    network = builtin(number)
+    layers = _arranged(number)
     padded = np.concatenate([np.zeros(_LAGS, np.int64), values])
     words = np.empty(3 * len(values) + 1, np.uint32)
     used = wide_kernels.encode(
-        padded, np.zeros_like(padded), _flat(network), _tables(), settings.numbers(), _buffers(network), words
+        padded, np.zeros_like(padded), layers, _tables(), settings.numbers(), _buffers(layers), words
     )
     fields.uint(number)
     fields.byte(settings.level)
@@ -153,19 +151,26 @@ def decode(fields: FieldReader, n: int) -> Integers:
     body = fields.blob(LARGEST_SECTION, "residual")
     if settings.shift > _LARGEST_SHIFT or len(body) % 4:
         raise Damaged("a wide network out of bounds")
-    network = builtin(number)
+    layers = _arranged(number)
     padded = np.zeros(_LAGS + n, np.int64)
     words = np.frombuffer(body, "<u4").astype(np.uint32)
     if not wide_kernels.decode(
-        padded, np.zeros_like(padded), _flat(network), _tables(), settings.numbers(), _buffers(network), words
+        padded, np.zeros_like(padded), layers, _tables(), settings.numbers(), _buffers(layers), words
     ):
         raise Damaged("a residual that no encoder writes")
     return padded[_LAGS:]
 
 
-def _flat(network: WideNetwork) -> Layers:
-    (a, b), (c, d), (e, f) = network.layers
-    return np.pad(a, ((0, 0), (0, _ROOM - _INPUTS))), b, c, d, e, f
+@cache
+def _arranged(number: int) -> Layers:
+    """Weights and biases of a network of the format, as the kernels want them."""
+    from anycodec.bitstream.dot_products import arranged, room_for
+
+    flat: list[Any] = []
+    for weights, bias in builtin(number).layers:
+        flat += [arranged(weights), np.pad(bias, (0, room_for(len(bias), outputs=True) - len(bias)))]
+    a, b, c, d, e, f = flat
+    return a, b, c, d, e, f
 
 
 @cache
@@ -184,13 +189,15 @@ def sigmoid() -> Integers:
     return np.array([round(2**20 / (1 + math.exp(12 - i / 16))) for i in range(385)], np.int64)
 
 
-def _buffers(network: WideNetwork) -> Buffers:
+def _buffers(layers: Layers) -> Buffers:
     """Room for averages, a mixture, inputs and sums of each layer, and the range coder."""
-    first, second = (len(bias) for _, bias in network.layers[:2])
+    from anycodec.bitstream.dot_products import room_for
+
+    first, second, third = (len(bias) for bias in layers[1::2])
     return (
         np.zeros(5, np.int64), np.zeros((3, 4), np.int64),
-        np.zeros(_ROOM, np.int16), np.zeros(first, np.int32),
+        np.zeros(room_for(_INPUTS, outputs=False), np.int16), np.zeros(first, np.int32),
         np.zeros(first, np.int16), np.zeros(second, np.int32),
-        np.zeros(second, np.int16), np.zeros(_OUTPUTS, np.int32),
+        np.zeros(second, np.int16), np.zeros(third, np.int32),
         np.zeros(4, np.uint64),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from anycodec.bitstream.dot_products import Narrow, Sums, layer
 from anycodec.bitstream.range_kernels import (
     AT,
     LOWER,
@@ -27,8 +28,6 @@ from anycodec.bitstream.range_kernels import (
 from anycodec.jit import compiled
 
 Ints = NDArray[np.int64]
-Sums = NDArray[np.int32]
-Narrow = NDArray[np.int16]
 Layers = tuple[Narrow, Sums, Narrow, Sums, Narrow, Sums]
 Tables = tuple[Ints, Ints, Ints]
 Room = tuple[Narrow, Sums, Narrow, Sums, Narrow, Sums]
@@ -89,16 +88,6 @@ def features(x: Ints, t: int, state: Ints, settings: Ints, u: Narrow) -> None:
         u[34 + i] = state[2 + i] >> 8
     u[37] = 4 * settings[LEVEL]
     u[38] = 4 * settings[SPREAD]
-
-
-@compiled
-def layer(u: Narrow, weights: Narrow, bias: Sums, out: Sums) -> None:
-    """out = weights u + bias; weights [outputs inputs]."""
-    for j in range(len(out)):
-        total = np.int32(bias[j])
-        for i in range(len(u)):
-            total = np.int32(total + np.int32(weights[j, i]) * np.int32(u[i]))
-        out[j] = total
 
 
 @compiled
@@ -170,7 +159,7 @@ def encode(  # noqa: PLR0917
     Args:
         values: [LAGS + n] less the base, LAGS zeros first.
         x: room for as many.
-        layers: weights [outputs inputs] and bias of each layer.
+        layers: weights and bias of each, see `dot_products.layer`.
         tables: inverse scales, powers of two, sigmoid.
         settings: level, spread, shift, gain, size.
         buffers: room for averages, mixture, each layer's inputs and sums, and the coder.
