@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from bisect import bisect_right
 from itertools import accumulate, chain, repeat
+from pathlib import Path
 
 U64 = 2**64
 
@@ -58,6 +60,25 @@ def inflate(data: bytes, size: int, dictionary: bytes = b"") -> bytes:
     assert unpacker.eof
     assert len(plain) == size
     return plain
+
+
+def preset() -> bytes:
+    """The preset dictionary, out of the text itself."""
+    source = Path(__file__).parents[2] / "src" / "anycodec" / "bitstream" / "FORMAT.md"
+    block = source.read_text(encoding="utf-8").split("### Preset dictionary")[1].split("```")[1]
+    return "".join(block.splitlines()[1:]).encode("ascii")
+
+
+def header_of(kind: int, payload: bytes) -> dict:
+    """The JSON of a HEADER (1) or BRIEF (7) section."""
+    fields = Fields(payload)
+    brief = {1: False, 7: True}[kind]
+    fingerprint = fields.take(32).hex() if brief and fields.byte() else None
+    size = fields.uint()
+    document = json.loads(inflate(fields.rest(), size, preset() if brief else b""))
+    if fingerprint is not None:
+        document["codec"]["fingerprint"] = fingerprint
+    return document
 
 
 class RangeDecoder:

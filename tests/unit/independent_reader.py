@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from independent_fields import Fields, RangeDecoder, crc32c, inflate
+from independent_fields import Fields, RangeDecoder, crc32c, header_of, inflate, preset
 from independent_restoration import restored
 
 
@@ -187,15 +187,15 @@ def read(path: Path, priors: list[list[int]] | None = None, tables: tuple | None
         tables: `token_groups.0` and `token_pairs.0` of the run, where it has them.
     """
     found = sections(path.read_bytes())
-    fields = Fields(found[0][2])
-    header = json.loads(inflate(*reversed((fields.uint(), fields.rest()))))
+    header = header_of(found[0][0], found[0][2])
     assert set(header.get("requires", [])) <= {"restoration"}
     sizes = header["codebook_sizes"]
-    file, first, info = File(header, []), b"", {}
+    file, info = File(header, []), {}
+    before = preset() if found[0][0] == 7 else b""
     for kind, _, payload in found[1:]:
         if kind == 2:
-            info, text = signal(payload, first)
-            first = first or text
+            described, text = signal(payload, before)
+            before, info = before if info else text, described
         elif kind == 3:
             one = segment(payload, sizes, priors or [[1] * size for size in sizes], info, tables)
             file.segments.append((info, one))

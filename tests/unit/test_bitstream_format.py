@@ -159,7 +159,7 @@ def test_streams_in_context_by_the_specification(across, largest):
 
 def test_sections_of_a_file_with_everything(tmp_path):
     found = sections(acz.write_small(tmp_path / "a.acz", sizes=(64, 8)).read_bytes())
-    assert [kind for kind, _, _ in found] == [1, 2, 3, 3, 2, 3, 3, 4, 5]
+    assert [kind for kind, _, _ in found] == [7, 2, 3, 3, 2, 3, 3, 4, 5]
 
 
 # --- whole files, by a reader that knows nothing of ours ----------------------------------------

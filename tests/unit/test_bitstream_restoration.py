@@ -9,10 +9,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from independent_fields import Fields, crc32c, inflate
+from independent_fields import Fields, crc32c, header_of
 from independent_reader import sections
 from independent_restoration import decode_stream, restored, sint
-from test_bitstream_damage import SEGMENT, file_of, section, split
+from test_bitstream_damage import HEADER, SEGMENT, file_of, section, split
 
 from anycodec import bitstream
 from anycodec.bitstream import lattice, residual, restoration
@@ -98,9 +98,8 @@ def test_the_example_by_the_specification():
     data = example()
     found = sections(data)
     assert data[8:12] == b"\2\0\0\0"
-    assert [kind for kind, _, _ in found] == [1, 2, 3, 4, 5]
-    fields = Fields(found[0][2])
-    header = json.loads(inflate(*reversed((fields.uint(), fields.rest()))))
+    assert [kind for kind, _, _ in found] == [7, 2, 3, 5]
+    header = header_of(*found[0][::2])
     assert header["requires"] == ["restoration"]
     assert header["bound"] == {"max_error": 0.0, "unit": "native"}
     fields = Fields(found[2][2])
@@ -276,12 +275,11 @@ def test_parts_of_other_kinds(tmp_path):
 
 def test_needs_that_are_not_known_are_refused_by_name(tmp_path):
     parts = split(write_within(tmp_path / "good.acz").read_bytes())
-    fields = Fields(parts[0][1])
-    document = json.loads(inflate(*reversed((fields.uint(), fields.rest()))))
+    document = header_of(*parts[0])
     document["requires"].append("later")
     from test_bitstream_damage import json_payload
 
-    parts[0] = parts[0][0], json_payload(document)
+    parts[0] = HEADER, json_payload(document)
     (tmp_path / "bad.acz").write_bytes(file_of(*(section(*part) for part in parts), version=2))
     with pytest.raises(FormatError, match="requires 'later'; a newer anycodec"):
         AczReader(tmp_path / "bad.acz")

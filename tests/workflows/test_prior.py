@@ -74,10 +74,10 @@ def restored(file: Path, out: Path, folder: Path, **more) -> np.ndarray:
 def test_files_are_smaller_and_restore_the_same(folder, tmp_path):
     plain, small = packed(folder, tmp_path / "a"), packed(folder, tmp_path / "b", prior=folder / "prior")
     with AczReader(plain) as reader:
-        assert (reader.version, reader.header.prior) == (1, None)
+        assert (reader.header.requires, reader.header.prior) == ([], None)
         before = reader.totals.token_bytes
     with AczReader(small) as reader:
-        assert (reader.version, reader.header.requires) == (2, ["prior"])
+        assert reader.header.requires == ["prior"]
         assert reader.header.prior["fingerprint"] == open_prior(folder / "prior").fingerprint
         assert all(codes_by_prior(stream) for _, one in reader.records() for stream in one.streams)
         assert reader.totals.token_bytes < 0.95 * before
@@ -93,7 +93,7 @@ def test_bounds_and_priors_go_together(folder, tmp_path):
 
 
 def test_never_larger_than_without_but_for_the_header(folder, tmp_path):
-    """A prior that learned nothing is not used; a version-2 header names it all the same."""
+    """A prior that learned nothing is not used; the header names it all the same."""
     wrong = tmp_path / "untrained"
     training.run(folder / "prior.yaml", ["train.steps=1", "train.optimizer.lr=10"], wrong, False, True)
     plain, small = packed(folder, tmp_path / "a"), packed(folder, tmp_path / "b", prior=wrong)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from anycodec.atomic import atomic_path
+from anycodec.bitstream.dictionary import PRESET
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.frame import (
     RESTORING,
@@ -21,8 +22,8 @@ from anycodec.bitstream.frame import (
     write_section,
     write_trailer,
 )
-from anycodec.bitstream.header import Bound, Header, pack_header
-from anycodec.bitstream.index import Entry, pack_index
+from anycodec.bitstream.header import Bound, Header, pack_brief, pack_header
+from anycodec.bitstream.index import Entry, may_lack_index, pack_index
 from anycodec.bitstream.limits import INDEXED, MOST_MODELS
 from anycodec.bitstream.network import Network, pack_model
 from anycodec.bitstream.reader import AczReader
@@ -42,23 +43,28 @@ class AczWriter:
         path: the file to write.
         header: see `Header`.
         coder: entropy coder of the run.
+        version: of the format; the first one for files that others of that version go into.
 
     Raises:
-        ValueError: the coder has other codebooks than the header.
+        ValueError: the coder has other codebooks than the header, or the version lacks what the header needs.
         ResourceError: the disk is full.
     """
 
-    def __init__(self, path: str | Path, header: Header, coder: AdaptiveCoder) -> None:
+    def __init__(
+        self, path: str | Path, header: Header, coder: AdaptiveCoder, *, version: int = RESTORING
+    ) -> None:
         if header.codebook_sizes != coder.codebook_sizes:
             raise ValueError(f"codebooks {header.codebook_sizes}, the coder has {coder.codebook_sizes}")
+        if version == TOKENS_ONLY and header.requires:
+            raise ValueError(f"{header.requires} in a file of version {version}")
         self._path = Path(path)
         self._header = header
         self._coder = coder
-        self._version = RESTORING if header.requires else TOKENS_ONLY
+        self._version = version
         self._models = 0
         self._resources = ExitStack()
         self._file: BinaryIO
-        self._signals = SignalCoder()
+        self._signals = SignalCoder(b"" if version == TOKENS_ONLY else PRESET)
         self._signal: SignalInfo | None = None
         self._totals = Totals()
         self._entries: list[Entry] = []
@@ -69,9 +75,10 @@ class AczWriter:
             temporary = stack.enter_context(atomic_path(self._path))
             self._file = stack.enter_context(temporary.open("wb"))
             write_prologue(self._file, self._version)
-            payload = pack_header(self._header)
+            brief = self._version != TOKENS_ONLY
+            payload = (pack_brief if brief else pack_header)(self._header)
             self._totals.header = len(payload)
-            write_section(self._file, Kind.HEADER, payload)
+            write_section(self._file, Kind.BRIEF if brief else Kind.HEADER, payload)
             self._resources = stack.pop_all()
         return self
 
@@ -109,7 +116,7 @@ class AczWriter:
         """Write a network for the segments that follow; returns its number.
 
         Raises:
-            ValueError: the file has no bound, or too many models.
+            ValueError: the file is of version 1, or has too many models.
         """
         number = self._models
         if self._version == TOKENS_ONLY or number == MOST_MODELS:
@@ -168,7 +175,7 @@ class AczWriter:
         self._entries = []
 
     def _finish(self) -> None:
-        if self._entries:
+        if not may_lack_index(self._version, self._last_index, len(self._entries)):
             self._write_index()
         offset = self._file.tell()
         write_section(self._file, Kind.END, pack_totals(self._last_index, self._totals, self._version))

@@ -94,7 +94,7 @@ class FieldReader:
         """The next `length` bytes."""
         end = self.position + length
         if end > len(self._data):
-            raise Damaged(f"{length} bytes expected, {len(self._data) - self.position} left")
+            raise Damaged(f"{length} bytes expected, {self.left} left")
         taken = self._data[self.position : end]
         self.position = end
         return taken
@@ -103,12 +103,16 @@ class FieldReader:
         """Bytes after their number."""
         return self.raw(self.uint(most, f"length of {name}"))
 
+    @property
+    def left(self) -> int:
+        """Number of bytes that were not taken yet."""
+        return len(self._data) - self.position
+
     def rest(self) -> bytes:
         """All that is left."""
-        return self.raw(len(self._data) - self.position)
+        return self.raw(self.left)
 
     def finish(self) -> None:
         """Nothing may be left."""
-        left = len(self._data) - self.position
-        if left:
-            raise Damaged(f"{left} superfluous bytes")
+        if self.left:
+            raise Damaged(f"{self.left} superfluous bytes")

@@ -21,7 +21,7 @@ from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.limits import LARGEST_SECTION
 
 TOKENS_ONLY, RESTORING = 1, 2
-"""Versions of the format. A file that needs nothing of the second is written in the first."""
+"""Versions of the format. The first is read, and added to, for ever; new files are of the second."""
 VERSIONS = (TOKENS_ONLY, RESTORING)
 MAGIC = b"\x89ACZ\r\n\x1a\n"
 """As in PNG: not text, and every conversion of line ends or cut at ^Z damages it."""
@@ -45,7 +45,7 @@ ANCILLARY = 0x80
 
 
 class Kind(IntEnum):
-    """Section types; MODEL from version 2 on."""
+    """Section types; MODEL and BRIEF, a HEADER of few bytes, from version 2 on."""
 
     HEADER = 1
     SIGNAL = 2
@@ -53,6 +53,7 @@ class Kind(IntEnum):
     INDEX = 4
     END = 5
     MODEL = 6
+    BRIEF = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from anycodec.bitstream import entropy, jsons
 from anycodec.bitstream.deflate import deflate, inflate
+from anycodec.bitstream.dictionary import PRESET
 from anycodec.bitstream.fields import Damaged, FieldReader, FieldWriter
 from anycodec.bitstream.limits import LARGEST_CODEBOOK, LARGEST_JSON, MOST_LEVELS
 from anycodec.types import FileInfo
@@ -19,6 +21,9 @@ PRIOR = "prior"
 STATISTICS = "statistics"
 """Entry of `requires` in files whose statistics may be on a coarse grid."""
 Unit = Literal["native", "relative"]
+_IN_JSON, _AS_BYTES = 0, 1
+"""Where the fingerprint of the codec stands in a brief header."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +84,7 @@ class Header:
 
 def pack_header(header: Header) -> bytes:
     """Payload of the HEADER section."""
-    text = jsons.dump(
-        {
-            "program": header.program,
-            "source_name": header.source_name,
-            "file": file_to_json(header.file),
-            "source": header.source,
-            "codec": header.codec,
-            "codebook_sizes": header.codebook_sizes,
-            "coder": header.coder,
-        }
-        | ({"requires": header.requires} if header.requires else {})
-        | ({} if header.bound is None else {"bound": asdict(header.bound)})
-        | ({} if header.rate is None else {"rate": dict(header.rate)})
-        | ({} if header.prior is None else {"prior": dict(header.prior)})
-    )
+    text = jsons.dump(_to_json(header))
     fields = FieldWriter()
     fields.uint(len(text))
     fields.raw(deflate(text))
@@ -108,7 +99,61 @@ def unpack_header(payload: bytes) -> Header:
     """
     fields = FieldReader(payload)
     size = fields.uint(LARGEST_JSON, "size of the header")
-    document = jsons.load(inflate(fields.rest(), size))
+    return _from_json(jsons.load(inflate(fields.rest(), size)))
+
+
+def pack_brief(header: Header) -> bytes:
+    """Payload of the BRIEF section: the same against a preset dictionary, the fingerprint in 32 bytes."""
+    document, fields = _to_json(header), FieldWriter()
+    fingerprint = str(header.codec.get("fingerprint"))
+    if _SHA256.fullmatch(fingerprint):
+        fields.byte(_AS_BYTES)
+        fields.raw(bytes.fromhex(fingerprint))
+        document["codec"] = {name: value for name, value in header.codec.items() if name != "fingerprint"}
+    else:
+        fields.byte(_IN_JSON)
+    text = jsons.dump(document)
+    fields.uint(len(text))
+    fields.raw(deflate(text, PRESET))
+    return bytes(fields.data)
+
+
+def unpack_brief(payload: bytes) -> Header:
+    """Inverse of `pack_brief`; unknown entries are passed over.
+
+    Raises:
+        Damaged: an entry is missing or not what it should be.
+    """
+    fields = FieldReader(payload)
+    place = fields.byte()
+    if place not in (_IN_JSON, _AS_BYTES):
+        raise Damaged(f"a fingerprint in unknown form {place}")
+    fingerprint = {"fingerprint": fields.raw(32).hex()} if place == _AS_BYTES else {}
+    size = fields.uint(LARGEST_JSON, "size of the header")
+    document = jsons.load(inflate(fields.rest(), size, PRESET))
+    document["codec"] = fingerprint | jsons.get(document, "codec", dict)
+    return _from_json(document)
+
+
+def _to_json(header: Header) -> jsons.Json:
+    return (
+        {
+            "program": header.program,
+            "source_name": header.source_name,
+            "file": file_to_json(header.file),
+            "source": header.source,
+            "codec": header.codec,
+            "codebook_sizes": header.codebook_sizes,
+            "coder": header.coder,
+        }
+        | ({"requires": header.requires} if header.requires else {})
+        | ({} if header.bound is None else {"bound": asdict(header.bound)})
+        | ({} if header.rate is None else {"rate": dict(header.rate)})
+        | ({} if header.prior is None else {"prior": dict(header.prior)})
+    )
+
+
+def _from_json(document: jsons.Json) -> Header:
     name = jsons.get(document, "source_name", str)
     sizes = jsons.get_extents(document, "codebook_sizes")
     if not 1 <= len(sizes) <= MOST_LEVELS or not all(2 <= size <= LARGEST_CODEBOOK for size in sizes):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anycodec.bitstream.fields import Damaged
-from anycodec.bitstream.frame import SECTION_OVERHEAD, Frame, Kind
-from anycodec.bitstream.index import Entry, unpack_index
+from anycodec.bitstream.frame import ANCILLARY, SECTION_OVERHEAD, Frame, Kind
+from anycodec.bitstream.index import Entry, entry_of, may_lack_index, unpack_index
 from anycodec.types import SignalInfo
 
 EVERYTHING = slice(None)
@@ -93,6 +93,31 @@ def stored(frame: Frame, last_index: int) -> Iterator[Entry]:
                 raise Damaged("entries of the index overlap")
             end = entry.offset + SECTION_OVERHEAD
             yield entry
+
+
+def listed(frame: Frame, last_index: int, first: int) -> Iterator[Entry]:
+    """All index entries in the order of the file; those of a short file without an index are made up.
+
+    Args:
+        frame: the file.
+        last_index: offset of its last INDEX section, 0 where there is none.
+        first: offset of the section after its header.
+
+    Raises:
+        Damaged: an index that no writer makes, or none in a file that needs one.
+    """
+    if last_index:
+        yield from stored(frame, last_index)
+        return
+    offset, found = first, 0
+    while offset < frame.end_offset:
+        section = frame.read(offset)
+        offset = section.end
+        if section.type < ANCILLARY:
+            found += 1
+            if not may_lack_index(frame.version, last_index, found):
+                raise Damaged("the index is missing")
+            yield entry_of(section)
 
 
 def index_at(frame: Frame, offset: int) -> tuple[int, list[Entry]]:

@@ -8,13 +8,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from anycodec.bitstream.dictionary import PRESET
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.bitstream.fields import Damaged, leading_number
-from anycodec.bitstream.frame import PROLOGUE_SIZE, SECTION_OVERHEAD, TRAILER_SIZE, Frame, Kind, Section
-from anycodec.bitstream.header import Header, unpack_header
+from anycodec.bitstream.frame import (
+    PROLOGUE_SIZE,
+    SECTION_OVERHEAD,
+    TOKENS_ONLY,
+    TRAILER_SIZE,
+    Frame,
+    Kind,
+    Section,
+)
+from anycodec.bitstream.header import Header, unpack_brief, unpack_header
 from anycodec.bitstream.index import Entry
 from anycodec.bitstream.network import Network, unpack_model
-from anycodec.bitstream.parts import Choice, Part, Selection, choose, stored
+from anycodec.bitstream.parts import Choice, Part, Selection, choose, listed
 from anycodec.bitstream.segment import PackedSegment, SegmentData, unpack_segment
 from anycodec.bitstream.signal_info import SignalCoder
 from anycodec.bitstream.totals import Totals, unpack_totals
@@ -51,8 +60,8 @@ class AczReader:
                 self._frame = self._open_frame()
             self._read_end()
             with self._blame("in the header", PROLOGUE_SIZE):
-                section = self._section(PROLOGUE_SIZE, Kind.HEADER)
-                self.header: Header = unpack_header(section.payload)
+                section = self._frame.read(PROLOGUE_SIZE)
+                self.header, self._dictionary = _read_header(section, self._frame.version)
             self._first = section.end
         except BaseException:
             self._file.close()
@@ -121,9 +130,10 @@ class AczReader:
             choice: what is wanted.
             from_start: a segment can only be decoded after those of its signal before it.
         """
-        self._signals = SignalCoder()
+        self._signals = SignalCoder(self._dictionary)
         with self._blame("in the index"):
-            return choose(stored(self._frame, self._last_index), self._describe, choice, from_start)
+            entries = listed(self._frame, self._last_index, self._first)
+            return choose(entries, self._describe, choice, from_start)
 
     def _describe(self, entry: Entry) -> SignalInfo:
         """The signal of an index entry; signal 0 must be the first that is asked for."""
@@ -174,7 +184,8 @@ class AczReader:
 
     def sections(self) -> Iterator[tuple[Section, SignalInfo | None, PackedSegment | None]]:
         """All sections between the header and the end, in order: their signal, and what a SEGMENT holds."""
-        walk = Walk(len(self.header.codebook_sizes), self._last_index, self.version)
+        signals = SignalCoder(self._dictionary)
+        walk = Walk(len(self.header.codebook_sizes), self._last_index, self.version, signals)
         self.models = walk.models
         walk.totals.header = self._first - PROLOGUE_SIZE - SECTION_OVERHEAD
         offset = self._first
@@ -228,6 +239,15 @@ class AczReader:
         except Damaged as error:
             place = what if offset is None else f"{what} at byte {offset}"
             raise FormatError(f"{error} ({place})", where=str(self._path), how=_MEND) from error
+
+
+def _read_header(section: Section, version: int) -> tuple[Header, bytes]:
+    """The header that a file's first section holds, and the dictionary of its signals."""
+    if section.type == Kind.HEADER:
+        return unpack_header(section.payload), b""
+    if section.type == Kind.BRIEF and version != TOKENS_ONLY:
+        return unpack_brief(section.payload), PRESET
+    raise Damaged(f"a section of type {section.type} instead of {Kind.HEADER.name}")
 
 
 def read_header(path: str | Path) -> Header:

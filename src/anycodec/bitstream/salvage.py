@@ -70,7 +70,7 @@ class SalvageReader(AczReader):
     def __init__(self, path: str | Path) -> None:
         self.damages: list[Damage] = []
         super().__init__(path)
-        self._signals = SignalCoder()
+        self._signals = SignalCoder(self._dictionary)
         self._found: dict[int, _Found] = {}
         self._models: list[Entry] = []
         self._scan()

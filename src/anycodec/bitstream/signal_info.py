@@ -34,9 +34,14 @@ _TEXT_ID, _UUID_ID = 0, 1
 
 
 class SignalCoder:
-    """Codes the descriptions of one file in order, writing or reading."""
+    """Codes the descriptions of one file in order, writing or reading.
 
-    def __init__(self) -> None:
+    Args:
+        dictionary: preset dictionary of signal 0.
+    """
+
+    def __init__(self, dictionary: bytes = b"") -> None:
+        self._dictionary = dictionary
         self._first = b""
 
     def pack(self, number: int, info: SignalInfo) -> bytes:
@@ -57,7 +62,7 @@ class SignalCoder:
             del document["id"]
         text = jsons.dump(document)
         fields.uint(len(text))
-        fields.raw(deflate(text, self._first))
+        fields.raw(deflate(text, self._before(number)))
         self._first = self._first or text
         return bytes(fields.data)
 
@@ -75,10 +80,18 @@ class SignalCoder:
             raise Damaged(f"unknown kind of id {kind}")
         uuid = str(UUID(bytes=fields.raw(16))) if kind == _UUID_ID else None
         size = fields.uint(LARGEST_JSON, "size of the description")
-        text = inflate(fields.rest(), size, self._first)
+        text = inflate(fields.rest(), size, self._before(number))
         document = jsons.load(text)
         self._first = self._first or text
         return signal_from_json(document if uuid is None else {**document, "id": uuid})
+
+    def _before(self, number: int) -> bytes:
+        """Preset dictionary of signal `number`."""
+        if number == 0:
+            return self._dictionary
+        if not self._first:
+            raise Damaged("the description of the first signal, which this one refers to, is lost")
+        return self._first
 
 
 def _uuid(text: str) -> bytes | None:

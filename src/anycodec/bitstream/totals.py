@@ -110,13 +110,16 @@ def pack_totals(last_index: int, totals: Totals, version: int) -> bytes:
 
     Args:
         last_index: offset of the last INDEX section, 0 where there is none.
-        totals: all sums, written in the order of their declaration.
+        totals: all sums, in the order of their declaration; zeros at the end are left out in version 2.
         version: of the file.
     """
     payload = FieldWriter()
     payload.uint(last_index)
-    for part in _stored(version):
-        payload.uint(getattr(totals, part.name))
+    sums = [getattr(totals, part.name) for part in _stored(version)]
+    while version != TOKENS_ONLY and sums and not sums[-1]:
+        sums.pop()
+    for value in sums:
+        payload.uint(value)
     return bytes(payload.data)
 
 
@@ -128,8 +131,13 @@ def unpack_totals(payload: bytes, version: int) -> tuple[int, Totals]:
     """
     reader = FieldReader(payload)
     last_index = reader.uint(LARGEST_UINT, "offset of the last index")
-    totals = Totals(*(reader.uint(LARGEST_UINT, part.name) for part in _stored(version)))
+    sums = []
+    for part in _stored(version):
+        if version != TOKENS_ONLY and not reader.left:
+            break
+        sums.append(reader.uint(LARGEST_UINT, part.name))
     reader.finish()
+    totals = Totals(*sums)
     return last_index, totals
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anycodec.bitstream.fields import Damaged
 from anycodec.bitstream.frame import ANCILLARY, TOKENS_ONLY, Kind, Section
-from anycodec.bitstream.index import Entry, unpack_index
+from anycodec.bitstream.index import Entry, may_lack_index, unpack_index
 from anycodec.bitstream.limits import INDEXED
 from anycodec.bitstream.network import Network, unpack_model
 from anycodec.bitstream.restoration import path_of
@@ -21,6 +21,7 @@ class Walk:
         levels: token grids a segment.
         last_index: offset of the last INDEX section, as the END section says.
         version: of the file.
+        signals: reads their descriptions.
 
     Attributes:
         info: the signal of the last segment.
@@ -31,12 +32,12 @@ class Walk:
         Damaged: by every method.
     """
 
-    def __init__(self, levels: int, last_index: int, version: int) -> None:
+    def __init__(self, levels: int, last_index: int, version: int, signals: SignalCoder) -> None:
         self.info: SignalInfo | None = None
         self.totals = Totals()
         self.models: dict[int, Network] = {}
         self._levels, self._version = levels, version
-        self._signals = SignalCoder()
+        self._signals = signals
         self._entries: list[Entry] = []
         self._last_index = 0
         self._expected_last_index = last_index
@@ -60,7 +61,9 @@ class Walk:
 
     def finish(self, totals: Totals) -> None:
         """All sections were taken; `totals` is what the file claims."""
-        if self._entries or self._last_index != self._expected_last_index:
+        if self._last_index != self._expected_last_index or not may_lack_index(
+            self._version, self._last_index, len(self._entries)
+        ):
             raise Damaged("the index is incomplete")
         if totals != self.totals:
             raise Damaged("the totals do not agree with the content")

@@ -82,7 +82,8 @@ class Appending:
     def write(self, target: Path) -> None:
         """Write the new file in the place of the old one."""
         header = replace(self._reader.header, file=self._file)
-        with AczWriter(target, header, self._pipeline.coder) as writer:
+        version = self._reader.version
+        with AczWriter(target, header, self._pipeline.coder, version=version) as writer:
             writer.copy(self._reader, self._described)
             bound = header.bound
             encoder = None if bound is None else BoundedEncoder(self._pipeline, writer, self._file, bound)

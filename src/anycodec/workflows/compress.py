@@ -23,6 +23,11 @@ from anycodec.workflows.rate import Measured, Target, choose, out_of_reach
 from anycodec.workflows.within_bound import BoundedEncoder
 
 SUFFIX = ".acz"
+_OF_TRAINING = {
+    *("root", "split", "exclude", "on_error", "files_per_epoch", "stage_to", "stage_limit_gb"),
+    *("cache_limit_gb", "workers", "prefetch"),
+}
+"""Settings of the data that say nothing of how files are coded."""
 
 
 def run(
@@ -175,7 +180,7 @@ def make_header(pipeline: Pipeline, info: FileInfo, bound: Bound | None = None) 
         file=FileInfo(
             path=Path(info.path).name, format=info.format, n_signals=info.n_signals, meta=info.meta
         ),
-        source=pipeline.spec.data.model_dump(mode="json", exclude={"root", "split", "exclude"}),
+        source=pipeline.spec.data.model_dump(mode="json", exclude=_OF_TRAINING, exclude_none=True),
         codec=codec_entry(pipeline.run.path, pipeline.spec, pipeline.fingerprint),
         codebook_sizes=pipeline.codec.codebook_sizes,
         coder=pipeline.coder.name,
