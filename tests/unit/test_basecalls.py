@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anycodec.errors import DataError, MissingExtra, UserError
-from anycodec.io.pod5_adc import adc_reads, run_infos, truncate, write_truncated
+from anycodec.io.pod5_adc import adc_reads, run_infos, truncate, write_changed
 from anycodec.metrics import bases as metrics
 from anycodec.workflows.basecall_results import BasecallEvaluation, Read, Storage
 from anycodec.workflows.pores import pore_of
@@ -161,7 +161,7 @@ def test_a_truncated_file_is_smaller_and_else_the_same(tmp_path):
     pytest.importorskip("pod5")
     write_samples(kind="nanopore", out=tmp_path, seed=0, size="small")
     source = sorted(tmp_path.rglob("*.pod5"))[0]
-    write_truncated(source, tmp_path / "short.pod5", 4)
+    write_changed(source, tmp_path / "short.pod5", lambda adc: truncate(adc, 4))
     before, after = list(adc_reads(source)), list(adc_reads(tmp_path / "short.pod5"))
     assert [(r.id, r.offset, r.scale) for r in after] == [(r.id, r.offset, r.scale) for r in before]
     assert all(np.array_equal(b.adc, truncate(a.adc, 4)) for a, b in zip(before, after, strict=True))

@@ -12,6 +12,7 @@ SCRIPTS = (
     "adversarial",
     "alignment",
     "augmentation_levers",
+    "basecalls",
     "collapse",
     "configs",
     "devices",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from anycodec.io.pod5 import Pod5Format
 from anycodec.io.pod5_fields import USUAL, to_adc, to_picoamperes
 from anycodec.io.pod5_writer import Chunks
 from anycodec.types import Meta, Signal
+
+Counts = NDArray[np.int16]
+Change = Callable[[Counts], Counts]
 
 _WHOLE = 2**40
 """A block that no read exceeds."""
@@ -31,7 +34,7 @@ class AdcRead:
     """
 
     id: str
-    adc: NDArray[np.int16]
+    adc: Counts
     offset: float
     scale: float
 
@@ -75,7 +78,7 @@ def run_infos(path: Path) -> list[Meta]:
         return list(reader.info.meta["run_infos"])
 
 
-def truncate(adc: NDArray[np.int16], bits: int) -> NDArray[np.int16]:
+def truncate(adc: Counts, bits: int) -> Counts:
     """Counts rounded to multiples of 2^bits."""
     step = 1 << bits
     limits = np.iinfo(np.int16)
@@ -83,8 +86,13 @@ def truncate(adc: NDArray[np.int16], bits: int) -> NDArray[np.int16]:
     return np.clip(rounded, limits.min, limits.max).astype(np.int16)
 
 
-def write_truncated(source: Path, target: Path, bits: int) -> None:
-    """The file with the lowest bits of each count rounded away, everything else as it was.
+def write_changed(source: Path, target: Path, change: Change) -> None:
+    """The file with other counts, everything else as it was.
+
+    Args:
+        source: a POD5 file.
+        target: the new one.
+        change: the counts [T] of a read -> as many others.
 
     Raises:
         DataError: not a usable POD5 file.
@@ -92,15 +100,15 @@ def write_truncated(source: Path, target: Path, bits: int) -> None:
     """
     with _open(source) as reader:
         info = replace(reader.info, path=str(target))
-        Pod5Format().write(target, info, (_truncated(part, bits) for part in reader.segments(_WHOLE)))
+        Pod5Format().write(target, info, (_changed(part, change) for part in reader.segments(_WHOLE)))
 
 
 def _open(path: Path) -> Reader:
     return open_file(path, default_source("pod5"))
 
 
-def _truncated(signal: Signal, bits: int) -> Signal:
+def _changed(signal: Signal, change: Change) -> Signal:
     fields = USUAL | dict(signal.info.meta)
     offset, scale = fields["calibration_offset"], fields["calibration_scale"]
-    adc = truncate(to_adc(signal.values[:, 0], offset, scale), bits)
+    adc = change(to_adc(signal.values[:, 0], offset, scale))
     return replace(signal, values=to_picoamperes(adc, offset, scale)[:, None])

@@ -91,7 +91,7 @@ def run(
     )
     for file in files:
         try:
-            _evaluate_file(evaluation, file, variants, caller, aligner)
+            evaluate_file(evaluation, file, variants, caller, aligner)
         except DataError as error:
             evaluation.skipped.append(Skipped(str(file), error.what))
     if not evaluation.storage:
@@ -153,14 +153,27 @@ def write_results(run: RunDirectory, evaluation: BasecallEvaluation) -> Path:
     return folder
 
 
-def _evaluate_file(
+def evaluate_file(
     evaluation: BasecallEvaluation,
     file: Path,
     variants: Sequence[Variant],
     caller: Basecaller,
     aligner: Reference | None,
 ) -> None:
-    """All variants of a file; none of them counts if one can't be made."""
+    """Call a file in all variants; none of them counts if one can't be made.
+
+    Args:
+        evaluation: what the figures are added to.
+        file: a POD5 file.
+        variants: the forms, the lossless one first.
+        caller: calls each of them.
+        aligner: the reference; None = compare with the lossless call alone.
+
+    Raises:
+        DataError: not a usable POD5 file, or a codec does not take it.
+        ResourceError: the disk is full.
+        UserError: the basecaller failed.
+    """
     lengths = {read.id: len(read.adc) for read in adc_reads(file)}
     wanted = {read for read, length in lengths.items() if length >= evaluation.min_samples}
     storage, reads = [], []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from anycodec.bitstream.container import AczReader, Bound
 from anycodec.errors import RunError
-from anycodec.io.pod5_adc import adc_reads, write_truncated
+from anycodec.io.pod5_adc import adc_reads, truncate, write_changed
 from anycodec.workflows.compress import SUFFIX, compress_file
 from anycodec.workflows.decompress import decompress_file
 from anycodec.workflows.pipeline import Pipeline
@@ -62,7 +63,7 @@ class Truncated:
 
     def restore(self, source: Path, folder: Path) -> tuple[Path, Sizes]:
         target = folder / source.name
-        write_truncated(source, target, self._bits)
+        write_changed(source, target, partial(truncate, bits=self._bits))
         return target, _vbz_sizes(target, self._bits)
 
 
