@@ -113,6 +113,7 @@ def quantizer_variants(**settings):
             "residual, one codebook": spec(ResidualSpec, shared=True),
             "residual, narrow": spec(ResidualSpec, code_dim=2),
             "residual, beam": spec(ResidualSpec, beam=3),
+            "residual, priced": spec(ResidualSpec, rate_weight=0.1, beam=3),
             "residual with dropout": spec(ResidualSpec, stages=3, dropout=0.5),
             "rotating vq": spec(VqSpec, gradient="rotation"),
             "vq with regularisers": spec(VqSpec, entropy_weight=0.1, orthogonal_weight=0.1),

@@ -72,3 +72,20 @@ def test_quantizers_without_a_table_are_refused():
     for inner in (FsqSpec(levels=(5, 5)), OptVqSpec(heads=2)):
         with pytest.raises(ValueError, match="set beam: 1"):
             ResidualSpec(quantizer=inner, beam=2)
+
+
+@pytest.mark.parametrize("width", [1, 32])
+def test_prices_count_like_squared_distances(width):
+    """Against trying all pairs (a beam as wide as the first table), or the best code in turn (1)."""
+    z, *tables = gaussians((300, 3), (32, 3), (50, 3))
+    prices = [table.abs() for table in gaussians((32,), (50,), seed=1)]
+    first = torch.cdist(z, tables[0]).square() + prices[0]
+    pairs = (z[:, None, None] - tables[0][:, None] - tables[1]).square().sum(-1)
+    costs = pairs + prices[0][:, None] + prices[1]
+    if width == 1:
+        best = costs[torch.arange(len(z)), first.argmin(dim=1)].amin(dim=1)
+    else:
+        best = costs.flatten(1).amin(dim=1)
+    index = beam_search(z, tables, width, prices)
+    paid = sum(price[chosen] for price, chosen in zip(prices, index, strict=True))
+    torch.testing.assert_close(errors(z, tables, index) + paid, best, atol=1e-4, rtol=1e-4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -12,10 +14,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from anycodec.config.codecs.causal3d import Causal3dSpec
-from anycodec.config.quantizers.vq import VqSpec
+from anycodec.config.quantizer import EmaSpec, ResidualSpec, VqSpec
 from anycodec.torch.codecs import make_codec
 from anycodec.torch.codecs.causal3d import Causal3d
 from anycodec.torch.layers.causal3d import CausalConv3d, CausalUpsample3d, FrameNorm, Past
+from anycodec.torch.quantizers.differences import quantized_differences
+from anycodec.workflows.levels import operating_points
+from anycodec.workflows.pipeline import Pipeline
 
 LATENT_FRAMES = 6
 FRAMES = 4 * LATENT_FRAMES
@@ -107,6 +112,39 @@ def test_a_still_video_has_the_same_tokens_in_every_frame() -> None:
     still = video()[:, :, :1].expand(-1, -1, FRAMES, -1, -1)
     (tokens,) = codec.encode(still)
     assert torch.equal(tokens, tokens[:, :1].expand_as(tokens))
+
+
+@torch.no_grad()
+def test_differences_refine_what_stands_still_from_frame_to_frame() -> None:
+    """Each code is one of what is left, so that the latents' error falls as with residual stages."""
+    codec = make(differences=True)
+    torch.manual_seed(0)
+    scale = torch.logspace(0, -1.5, 64)[:, None]
+    codec.quantizer.codebook.copy_(scale * torch.randn_like(codec.quantizer.codebook))
+    codec.quantizer.codebook[-1] = 0  # no change
+    still = video()[:, :, :1].expand(-1, -1, FRAMES, -1, -1)
+    z, y = codec._latents(still), codec.latents(still)
+    errors = (z - y).square().sum(dim=1).mean(dim=(0, 2, 3))
+    assert (errors.diff() <= 0).all()
+    assert errors[-1] < 0.5 * errors[0]
+    torch.testing.assert_close(codec.decode(codec.encode(still)), codec.decode_latents(y))
+
+
+@pytest.mark.parametrize(("differences", "points"), [(False, (1, 2, 3)), (True, (3,))])
+def test_stages_of_differences_are_stored_together(differences: bool, points: tuple[int, ...]) -> None:
+    """The encoder subtracts what all stages restore: without the last ones, errors would add up."""
+    stages = ResidualSpec(stages=3, quantizer=EmaSpec(codebook_size=16))
+    spec = Causal3dSpec(differences=differences, quantizer=stages)
+    pipeline = SimpleNamespace(codec=spec.quantizer, spec=SimpleNamespace(codec=spec))
+    assert operating_points(cast(Pipeline, pipeline)) == points
+
+
+def test_differences_leave_gradients_as_they_are() -> None:
+    codec = make(differences=True).train()
+    z = torch.randn(1, 6, 3, 2, 2, requires_grad=True)
+    upstream = torch.randn_like(z)
+    quantized_differences(codec.quantizer, z, {}).values.backward(upstream)
+    torch.testing.assert_close(z.grad, upstream)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor
 from anycodec.cache import weights_path
 from anycodec.checkpoint import write_arrays
 from anycodec.config.loss import LpipsSpec
+from anycodec.config.losses.base import LossWindow
 from anycodec.errors import WeightsError
 from anycodec.torch.features.convert import convert_lpips
 from anycodec.torch.features.lpips import Lpips, load_lpips
@@ -167,6 +168,24 @@ def test_the_term_is_the_mean_over_pictures_and_frames(lpips: Lpips, cached: Pat
     expected = torch.stack([lpips(x[:, :, i], y[:, :, i]) for i in range(4)]).mean()
     assert torch.allclose(term(x, y), expected)
     assert torch.allclose(term(x[:, :, 0], y[:, :, 0]), lpips(x[:, :, 0], y[:, :, 0]).mean())
+
+
+def test_training_compares_some_frames_and_validation_all(lpips: Lpips, cached: Path) -> None:
+    term = make_losses({"lpips": LpipsSpec(net="alex", frames=2)})["lpips"]
+    x, y = pictures(1, 3, 4, 32, 32), pictures(1, 3, 4, 32, 32, seed=1)
+    frames = [float(lpips(x[:, :, i], y[:, :, i])) for i in range(4)]
+    assert float(term.eval()(x, y)) == pytest.approx(sum(frames) / 4)
+    found = {round(float(term.train()(x, y)), 5) for _ in range(30)}
+    assert found == {round((frames[i] + frames[i + 2]) / 2, 5) for i in (0, 1)}
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (4, 64, 64)])
+def test_more_frames_than_there_are_are_refused(shape: tuple[int, ...]) -> None:
+    window = LossWindow("THW"[-len(shape) :], shape, "fixed")
+    misfit = LpipsSpec(frames=5).misfit(window)
+    assert misfit is not None
+    assert misfit.setting == "frames"
+    assert LpipsSpec(frames=4).misfit(LossWindow("THW", (4, 64, 64), "fixed")) is None
 
 
 def test_the_term_convolves_in_the_precision_that_it_is_told(lpips: Lpips, cached: Path) -> None:

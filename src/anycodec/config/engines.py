@@ -35,6 +35,10 @@ def engine_misfits(
     asked: list[tuple[str, str, str]] = [("codec", codec.type, "codec.type")]
     if isinstance(codec, SimVqganSpec):
         asked += [("quantizer", name, key) for name, key in _quantizers(codec)]
+        if isinstance(codec.quantizer, ResidualSpec) and codec.quantizer.rate_weight:
+            yield Misfit(
+                "codec.quantizer.rate_weight", "the engine jax knows no prices of codes", "use engine=torch"
+            )
     asked += [("loss", term.type, f"losses.{name}.type") for name, term in losses.items()]
     if adversarial:
         asked += [("discriminator", adversarial.discriminator.type, "adversarial.discriminator.type")]

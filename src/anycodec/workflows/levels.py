@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 from anycodec.bitstream.header import Header
+from anycodec.config.codecs.causal3d import Causal3dSpec
 from anycodec.config.quantizer import ResidualSpec
 from anycodec.engine import CodecRuntime, Labels, LatentValues, WindowCoder, Windows
 from anycodec.types import Tokens
@@ -18,8 +19,11 @@ from anycodec.workflows.pipeline import Pipeline
 def operating_points(pipeline: Pipeline) -> tuple[int, ...]:
     """Numbers of levels that the codec can be used with, rising; the last is all of them."""
     levels = len(pipeline.codec.codebook_sizes)
-    quantizer = getattr(pipeline.spec.codec, "quantizer", None)
+    codec = pipeline.spec.codec
+    quantizer = getattr(codec, "quantizer", None)
     if not isinstance(quantizer, ResidualSpec) or len(quantizer.codebook_sizes) != levels:
+        return (levels,)
+    if isinstance(codec, Causal3dSpec) and codec.differences:  # whose errors would add up over time
         return (levels,)
     each = levels // quantizer.stages
     return tuple(range(each, levels + 1, each))

@@ -45,6 +45,11 @@ class Causal3dSpec(AnyCodecSpec):
         False,
         description="a linear path around encoder and decoder: the untrained codec is VQ of raw patches",
     )
+    differences: bool = Field(
+        False,
+        description="code what the latents of a token frame add to those restored for the one before: what "
+        "stands still is refined from frame to frame, or costs next to nothing",
+    )
     quantizer: QuantizerSpec = Field(default_factory=EmaSpec, description="how latents become codes")
 
     @model_validator(mode="after")

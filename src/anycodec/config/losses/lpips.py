@@ -27,6 +27,13 @@ class LpipsSpec(LossTerm):
         "times as fast where the machine multiplies it; reports always have fp32",
     )
 
+    frames: int | None = Field(
+        None,
+        ge=1,
+        description="frames of a clip that a training step compares, evenly spaced from a random one on: "
+        "neighbours resemble each other, and comparing takes long; null = all",
+    )
+
     def misfit(self, window: LossWindow) -> Misfit | None:
         if window.axes == "T":
             return Misfit("type", "lpips is for pictures and video, these are series", "use stft for series")
@@ -37,6 +44,11 @@ class LpipsSpec(LossTerm):
                 f"{self.net} needs pictures of at least {SMALLEST[self.net]} pixels a side, "
                 f"the window has {side}",
                 "use a larger data.window.size, or another term",
+            )
+        if self.frames is not None and not (len(window.shape) == 3 and self.frames <= window.shape[0]):
+            clip = f"clips of {window.shape[0]}" if len(window.shape) == 3 else "single pictures"
+            return Misfit(
+                "frames", f"windows are {clip}, not of {self.frames} frames or more", "leave it out"
             )
         if window.normalizer != "fixed":
             return Misfit(

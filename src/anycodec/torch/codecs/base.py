@@ -132,7 +132,7 @@ class Autoencoder(Codec):
         wanted, taken = self.quantizer.latents_wanted, 0
         latents: list[Tensor] = []
         for x in windows if wanted else ():
-            z = self._latents(x).movedim(1, -1).flatten(0, -2).float()
+            z = self._to_quantize(x).movedim(1, -1).flatten(0, -2).float()
             latents.append(z)
             taken += len(z)
             if taken >= wanted:
@@ -149,6 +149,10 @@ class Autoencoder(Codec):
     def _latents(self, x: Tensor) -> Tensor:
         z: Tensor = self.encoder(x)
         return z if self.patches is None else z + self.patches.analyse(x)
+
+    def _to_quantize(self, x: Tensor) -> Tensor:
+        """What the quantizer of an untrained codec gets of windows [B C *s]: [B D *g]."""
+        return self._latents(x)
 
     def _quantize(self, x: Tensor) -> Quantized:
         self.check_size(x)

@@ -31,6 +31,7 @@ from anycodec.torch.layers.causal3d import (
 )
 from anycodec.torch.layers.patch import PatchPath
 from anycodec.torch.quantizers import Quantized, TokenGrids, make_quantizer
+from anycodec.torch.quantizers.differences import quantized_differences, summed_over_time
 
 
 def _res_blocks(count: int, in_channels: int, out_channels: int, groups: int) -> CausalSequential:
@@ -110,6 +111,7 @@ class Causal3d(Autoencoder, StreamingCodec):
     def __init__(self, spec: Causal3dSpec, in_channels: int) -> None:
         super().__init__()
         self.stride = spec.stride
+        self.differences = spec.differences
         self.encoder = Encoder3d(spec, in_channels)
         self.quantizer = make_quantizer(spec.quantizer, spec.latent_channels)
         self.decoder = Decoder3d(spec, in_channels)
@@ -122,12 +124,28 @@ class Causal3d(Autoencoder, StreamingCodec):
         return last.conv.weight if isinstance(last, CausalUpsample3d) else last.weight
 
     def encode_chunk(self, x: Tensor, past: Past) -> TokenGrids:
-        self.check_size(x)
-        quantized: Quantized = self.quantizer(self._latents(x, past))
-        return quantized.tokens
+        return self._quantize(x, past).tokens
 
     def decode_chunk(self, tokens: TokenGrids, past: Past) -> Tensor:
-        return self._reconstruct(self.quantizer.lookup(tokens), past)
+        values = self.quantizer.lookup(tokens)
+        if self.differences:
+            values = summed_over_time(self.quantizer, values, past)
+        return self._reconstruct(values, past)
+
+    def decode(self, tokens: TokenGrids) -> Tensor:
+        return self.decode_chunk(tokens, {})
+
+    def _quantize(self, x: Tensor, past: Past | None = None) -> Quantized:
+        self.check_size(x)
+        z = self._latents(x, past)
+        if self.differences:
+            return quantized_differences(self.quantizer, z, {} if past is None else past)
+        quantized: Quantized = self.quantizer(z)
+        return quantized
+
+    def _to_quantize(self, x: Tensor) -> Tensor:
+        z = self._latents(x)
+        return torch.cat([z[:, :, :1], z.diff(dim=2)], dim=2) if self.differences else z
 
     def _latents(self, x: Tensor, past: Past | None = None) -> Tensor:
         z: Tensor = self.encoder(x, past)

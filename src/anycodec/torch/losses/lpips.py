@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from anycodec.config.loss import LpipsSpec
@@ -19,8 +20,14 @@ class LpipsLoss(Loss):
     def __init__(self, spec: LpipsSpec) -> None:
         super().__init__()
         self.lpips = load_lpips(spec.net, bf16=spec.precision == "bf16")
+        self.compared = spec.frames
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        if self.compared and self.training:
+            step = target.shape[2] // self.compared
+            first = int(torch.randint(step, ()))
+            kept = slice(first, first + step * self.compared, step)
+            reconstruction, target = reconstruction[:, :, kept], target[:, :, kept]
         distances: Tensor = self.lpips(frames(reconstruction), frames(target))
         return distances.mean()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anycodec.torch.quantizers.search import nearest, nearest_few
@@ -12,25 +13,42 @@ from anycodec.torch.quantizers.tiles import TILE
 
 
 @torch.no_grad()
-def beam_search(z: Tensor, tables: Sequence[Tensor], width: int) -> list[Tensor]:
-    """One code of each table, so that their sum comes near z.
+def beam_search(
+    z: Tensor, tables: Sequence[Tensor], width: int, prices: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """One code of each table, so that their sum comes near z and, where codes have prices, costs little.
 
     The nearest code of each stage in turn need not end in the best sum. A beam search (Babenko &
     Lempitsky 2014, Additive Quantization, section 3.1) follows the `width` best sums from stage to
-    stage; width 1 is the nearest code in turn.
+    stage; width 1 is the nearest code in turn. "Best" is the least |z - sum|^2 + sum of prices.
 
     Args:
         z: [N D].
         tables: codes [K D] of each stage.
         width: sums that are followed.
+        prices: [K] of each stage, not negative.
 
     Returns:
         [N] int64 for each stage.
     """
     with torch.autocast(z.device.type, enabled=False):
+        if prices is not None:
+            z, tables = _priced(z, tables, prices)
         rows = max(1, TILE // (width * z.shape[1]))
         paths = [_search(part, tables, width) for part in torch.split(z.float(), rows)]
         return list(torch.cat(paths).unbind(dim=1))
+
+
+def _priced(z: Tensor, tables: Sequence[Tensor], prices: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Prices as squared distances along axes of their own, an axis a stage: |(z, 0) - (c, sqrt p)|^2."""
+    stages = len(tables)
+    priced = [
+        torch.cat(
+            [F.pad(table, (0, i)), price.sqrt()[:, None], table.new_zeros(len(table), stages - 1 - i)], 1
+        )
+        for i, (table, price) in enumerate(zip(tables, prices, strict=True))
+    ]
+    return F.pad(z, (0, stages)), priced
 
 
 def _search(z: Tensor, tables: Sequence[Tensor], width: int) -> Tensor:

@@ -14,6 +14,7 @@ from anycodec.torch.quantizers import make_quantizer
 from anycodec.torch.quantizers.base import Quantized, Quantizer, TokenGrids
 from anycodec.torch.quantizers.beam import beam_search
 from anycodec.torch.quantizers.codebook import CodebookQuantizer
+from anycodec.torch.quantizers.price import CodePrice
 from anycodec.torch.quantizers.projection import projections
 from anycodec.torch.quantizers.ranks import agree
 from anycodec.torch.quantizers.usage import level_stats, split_levels
@@ -31,10 +32,12 @@ class Residual(Quantizer):
     1 .. stages: any number of levels can be decoded later. All stages give tokens and learn from every
     batch; a shared codebook of moving averages learns from one stage before the next uses it.
 
-    In evaluation the codes of all stages can be chosen together (`beam`).
+    In evaluation the codes of all stages can be chosen together (`beam`), and always by what they cost
+    as well as by their distance (`rate_weight`).
     """
 
     scales: Tensor
+    price: CodePrice | None
 
     def __init__(self, spec: ResidualSpec, dim: int) -> None:
         super().__init__()
@@ -51,6 +54,7 @@ class Residual(Quantizer):
         powers = torch.arange(spec.stages)[:, None]
         shrinkage = self._stage(0).shrinkage.expand(width)
         self.register_buffer("scales", shrinkage**powers, persistent=False)
+        self.price = CodePrice(spec.rate_weight, self.codebook_sizes) if spec.rate_weight else None
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -68,6 +72,8 @@ class Residual(Quantizer):
             outs.append(out)
             values.append(out.values * scale)
             left = left - values[-1].detach()
+        if self.price and self.training:
+            self.price.learn(latents.detach(), [out.tokens[0] for out in outs])
         total = reduce(add, values[:kept])
         path = total / kept
         return Quantized(
@@ -79,10 +85,12 @@ class Residual(Quantizer):
 
     def _chosen(self, latents: Tensor) -> list[Tensor]:
         """Codes [N] of each stage by beam search; [] where each stage chooses for itself."""
-        if self.training or self.spec.beam == 1:
+        width = 1 if self.training else self.spec.beam
+        if width == 1 and self.price is None:
             return []
         tables = [stage.codes() for _, stage, _ in self._stages(2) if isinstance(stage, CodebookQuantizer)]
-        return beam_search(latents.movedim(1, -1).flatten(0, -2), tables, self.spec.beam)
+        prices = self.price.of_codes().unbind() if self.price else None
+        return beam_search(latents.movedim(1, -1).flatten(0, -2), tables, width, prices)
 
     def lookup(self, tokens: TokenGrids) -> Tensor:
         """Values of the tokens of all stages, or of the first few: coarser."""
