@@ -109,18 +109,27 @@ STILLS = (
 # --- clips --------------------------------------------------------------------------------------
 
 
-def clip(codec: str, options: Mapping[str, str]) -> Callable[[Frames, int], Coded]:
-    """One of FFmpeg's encoders at a constant rate factor."""
+def clip(codec: str, options: Mapping[str, str], shrink: int = 1) -> Callable[[Frames, int], Coded]:
+    """One of FFmpeg's encoders at a constant rate factor; `shrink` as in `still`."""
 
     def code(frames: Frames, factor: int) -> Coded:
         begin = time.process_time()
-        packets, header = _encode(frames, codec, {**options, "crf": str(factor)})
+        height, width = frames.shape[1:3]
+        small = _resized(frames, (width // shrink, height // shrink), Image.Resampling.LANCZOS)
+        packets, header = _encode(small, codec, {**options, "crf": str(factor)})
         middle = time.process_time()
-        restored = _decode(packets, header, codec)
+        restored = _resized(_decode(packets, header, codec), (width, height), Image.Resampling.BICUBIC)
         size = sum(len(packet) for packet, _ in packets)
         return Coded(size, restored, middle - begin, time.process_time() - middle)
 
     return code
+
+
+def _resized(frames: Frames, size: tuple[int, int], method: Image.Resampling) -> Frames:
+    """Pictures of another size (width, height)."""
+    if frames.shape[2:0:-1] == size:
+        return frames
+    return np.stack([np.asarray(Image.fromarray(frame).resize(size, method)) for frame in frames])
 
 
 def _encode(
@@ -141,6 +150,7 @@ def _encode(
     return packets, encoder.extradata
 
 
+_AV1 = {"preset": "6", "svtav1-params": "lp=1"}
 _DECODERS = {"libx264": "h264", "libsvtav1": "libdav1d", "libvpx-vp9": "vp9"}
 
 
@@ -159,12 +169,8 @@ def _decode(packets: list[tuple[bytes, int | None]], header: bytes | None, codec
 CLIPS = (
     Coder("x264 veryslow", range(51, 14, -1), (44, 36), clip("libx264", {"preset": "veryslow"})),
     Coder("x264 medium", range(51, 14, -1), (44, 36), clip("libx264", {"preset": "medium"})),
-    Coder(
-        "SVT-AV1",
-        range(63, 14, -1),
-        (54, 42),
-        clip("libsvtav1", {"preset": "6", "svtav1-params": "lp=1"}),
-    ),
+    Coder("SVT-AV1", range(63, 14, -1), (54, 42), clip("libsvtav1", _AV1)),
+    Coder("SVT-AV1, half size", range(63, 14, -1), (63, 54), clip("libsvtav1", _AV1, shrink=2)),
     Coder(
         "VP9",
         range(63, 14, -1),
