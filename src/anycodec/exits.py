@@ -9,6 +9,7 @@ import errno
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -99,5 +100,11 @@ def _system_error(error: OSError) -> UserError | None:
     if error.errno in _REFUSED_PATH and where:
         return UserError(
             f"{error.strerror}".lower(), where=where, how="choose another path or mend its permissions"
+        )
+    if error.errno == errno.ENOENT and where and not Path(where).parent.exists():
+        return UserError(
+            "the folder is gone",
+            where=str(Path(where).parent),
+            how="it was removed or renamed while anycodec worked in it: put it back, or start again",
         )
     return None

@@ -218,6 +218,11 @@ def test_what_a_workflow_returns_is_the_exit_code(fake, code):
         (MemoryError(), 2, ["memory", "train.batch_size"]),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 2, ["no space left on the disk", "/x/y"]),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 2, ["permission denied", "/x/y"]),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "/gone/for/good/metrics.csv"),
+            2,
+            ["the folder is gone", "where: /gone/for/good\n", "removed or renamed"],
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_told_without_a_traceback(fake, error, code, words):
