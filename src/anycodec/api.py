@@ -125,7 +125,7 @@ class Codec:
 
         Args:
             inputs: files or folders.
-            out: folder to write into, None = beside each file.
+            out: folder to write into, or a name in .acz for one file of all; None = beside each file.
             max_error: no value restored is off by more than this.
             unit: of `max_error`: the signal's own, or the range of its values in a segment.
             lossless: restore all values bit for bit.

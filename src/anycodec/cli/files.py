@@ -28,7 +28,7 @@ NeededPrior = Annotated[
 ]
 Reads = Annotated[
     str | None,
-    typer.Option(metavar="ID,...|@LIST", help="These reads or series only.", show_default=False),
+    typer.Option(metavar="ID,...|@LIST", help="These reads, series or pictures only.", show_default=False),
 ]
 Rows = Annotated[
     str | None,
@@ -44,7 +44,15 @@ Rows = Annotated[
 def compress(
     run: Run,
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Files or folders.")],
-    out: BesideInput = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder to write into, or all.acz: one file of all.",
+            show_default="beside each file",
+        ),
+    ] = None,
     *,
     max_error: Annotated[
         float | None,
@@ -160,7 +168,7 @@ def append(
     prior: NeededPrior = None,
     device: Device = "auto",
 ) -> int | None:
-    """Add reads, or rows of a table, to an .acz file."""
+    """Add reads, pictures, or rows of a table, to an .acz file."""
     from anycodec.workflows import append as workflow
 
     return workflow.run(target=target, inputs=files, run=run, device=device, prior=prior)

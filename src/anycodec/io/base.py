@@ -111,8 +111,8 @@ class Format(ABC, Generic[Source]):
             DataError: files of this kind, or these two, can't be one.
         """
         raise DataError(
-            f"{self.name} files hold what they hold, nothing can be added", where=more.path,
-            how="compress it into a file of its own",
+            f"{self.name} files can't be joined: one holds all that belongs together", where=more.path,
+            how="compress each into a file of its own, into a folder with -o",
         )  # fmt: skip
 
     def goes_on(self, file: FileInfo) -> bool:

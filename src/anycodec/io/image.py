@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -23,10 +24,13 @@ from anycodec.config.data import ImageSource
 from anycodec.errors import DataError
 from anycodec.io.base import Format, Reader
 from anycodec.io.discover import label_of
+from anycodec.io.folder import write_folder
 from anycodec.io.values import cast, inflate
 from anycodec.types import FileInfo, Signal, SignalInfo
 
 ALPHA = "alpha"
+FOLDER = "folder"
+"""Entry of the metadata of pictures that were joined: their ids are their names below a folder."""
 _KINDS = ("PNG", "JPEG", "TIFF", "WEBP")
 _GREY = ("1", "L", "LA", "La")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
@@ -50,7 +54,7 @@ _DAMAGE = (
 
 
 class ImageFormat(Format[ImageSource]):
-    """Pictures, one signal a file."""
+    """Pictures, one signal a file; several that were joined become a folder of files."""
 
     name = "image"
     suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -59,21 +63,22 @@ class ImageFormat(Format[ImageSource]):
         return ImageReader(path, source)
 
     def write(self, path: Path, info: FileInfo, segments: Iterable[Signal]) -> None:
-        (picture,) = segments
-        height, width, channels = picture.info.shape
-        values = cast(picture.values, np.dtype(picture.info.dtype))
-        image = Image.fromarray(values[:, :, 0] if channels == 1 else values)
-        if ALPHA in picture.attachments:
-            plane = inflate(picture.attachments[ALPHA], height * width)
-            if len(plane) != height * width:
-                raise DataError("the alpha plane does not fit the picture", where=str(path))
-            image.putalpha(Image.frombytes("L", (width, height), plane))
-        content = io.BytesIO()
-        image.save(content, "PNG")
-        atomic_write(path, content.getvalue())
+        if info.meta.get(FOLDER):
+            write_folder(path, ((picture.info.id, _png(picture, path)) for picture in segments))
+        else:
+            (picture,) = segments
+            atomic_write(path, _png(picture, path))
+
+    def join(self, file: FileInfo, more: FileInfo) -> FileInfo:
+        meta = {**file.meta, FOLDER: True}
+        return replace(file, n_signals=file.n_signals + more.n_signals, meta=meta)
+
+    def placed(self, info: SignalInfo, file: FileInfo, more: FileInfo) -> SignalInfo:
+        return replace(info, id=info.id or more.path)
 
     def restored_name(self, original: str, info: FileInfo) -> str:
-        return str(PurePath(original).with_suffix(".png"))
+        name = PurePath(original)
+        return name.stem if info.meta.get(FOLDER) else str(name.with_suffix(".png"))
 
 
 class ImageReader(Reader):
@@ -105,6 +110,21 @@ class ImageReader(Reader):
 
     def close(self) -> None:
         self._image.close()
+
+
+def _png(picture: Signal, path: Path) -> bytes:
+    """A picture as a PNG file; `path` says in an error which."""
+    height, width, channels = picture.info.shape
+    values = cast(picture.values, np.dtype(picture.info.dtype))
+    image = Image.fromarray(values[:, :, 0] if channels == 1 else values)
+    if ALPHA in picture.attachments:
+        plane = inflate(picture.attachments[ALPHA], height * width)
+        if len(plane) != height * width:
+            raise DataError("the alpha plane does not fit the picture", where=str(path))
+        image.putalpha(Image.frombytes("L", (width, height), plane))
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
 
 
 def _describe(image: ImageFile.ImageFile, path: Path, source: ImageSource) -> SignalInfo:

@@ -84,6 +84,12 @@ class VideoFormat(Format[VideoSource]):
         times = np.frombuffer(inflate(signal.attachments[TIMES], 8 * signal.length), np.int64)[start:stop]
         return replace(found, attachments={**signal.attachments, TIMES: zlib.compress(times.tobytes())})
 
+    def join(self, file: FileInfo, more: FileInfo) -> FileInfo:
+        raise DataError(
+            "videos can't be joined: each has a clock and a size of its own", where=more.path,
+            how="compress each into a file of its own, in a folder (-o), or join them before with ffmpeg",
+        )  # fmt: skip
+
     def restored_name(self, original: str, info: FileInfo) -> str:
         return str(PurePath(original).with_suffix(_WRITERS[info.meta["writer"]].suffix))
 

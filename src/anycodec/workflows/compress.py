@@ -43,7 +43,8 @@ def run(
 ) -> int:
     """Compress each file, every value within `bound`; files that can't be read are named and left out.
 
-    Files come to a `target` where there is one. `coarse` puts statistics on a coarse grid.
+    Where `out` ends in .acz they become one file, else one each in the folder `out`. Files come to a `target`
+    where there is one. `coarse` puts statistics on a coarse grid.
     `prior` is the run of a learned prior of the codec's tokens.
 
     Returns:
@@ -71,6 +72,8 @@ def run_with(
 ) -> int:
     """Compress with a loaded run; see `run`."""
     pipeline.require_tokens()
+    if out is not None and out.suffix == SUFFIX and not out.is_dir():
+        return _joined(pipeline, inputs, out, bound, target)
     plan, skipped = plan_outputs(pipeline, inputs, out)
     check_targets(plan)
     done: list[tuple[Path, Path]] = []
@@ -84,8 +87,22 @@ def run_with(
             skipped.append(Skipped(str(source), error.what))
             continue
         done.append((source, packed))
-    _report(done, skipped)
+    report(done, skipped)
     return 2 if skipped else 0
+
+
+def _joined(
+    pipeline: Pipeline, inputs: list[Path], out: Path, bound: Bound | None, target: Target | None
+) -> int:
+    """All files as one."""
+    from anycodec.workflows.joining import compress_joined
+
+    if target is not None:
+        raise UserError(
+            f"{target} is of one file each", where=str(out),
+            how="give a folder with -o, or a bound with --max-error",
+        )  # fmt: skip
+    return compress_joined(pipeline, inputs, out, bound)
 
 
 def plan_outputs(
@@ -221,12 +238,15 @@ def write_segment(writer: AczWriter, pipeline: Pipeline, signal: Signal, coder: 
     ))  # fmt: skip
 
 
-def _report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
+def report(done: list[tuple[Path, Path]], skipped: list[Skipped]) -> None:
+    """Say what became of which file; several can have become one."""
+    targets = {target for _, target in done}
     before = sum(source.stat().st_size for source, _ in done)
-    after = sum(target.stat().st_size for _, target in done)
+    after = sum(target.stat().st_size for target in targets)
     for source, target in done[:10]:
         sizes = f"{source.stat().st_size:,} -> {target.stat().st_size:,} bytes"
-        console.print(f"{source} -> {target}: {sizes}", markup=False)
+        own = f": {sizes}" if len(targets) == len(done) else ""
+        console.print(f"{source} -> {target}{own}", markup=False)
     if len(done) > 10:
         console.print(f"... {len(done) - 10} more")
     if done:

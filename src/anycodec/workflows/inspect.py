@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def _show_acz(path: Path) -> None:
     with AczReader(path) as reader:
         header, totals, sizes, size = reader.header, reader.totals, reader.sizes(), reader.size
         written = f"version {reader.version}, written by {reader.header.program}"
-        first = next((info for info, _ in reader.records()), None)
+        signals = [info for info, segment in islice(reader.records(), _SIGNALS_SHOWN) if not segment.start]
         promised, coded_by = list(bound_rows(reader)), list(prior_rows(reader))
         reader.verify()
     codec = header.codec
@@ -88,7 +88,7 @@ def _show_acz(path: Path) -> None:
             *promised,
             *_asked_rows(header),
             *coded_by,
-            *_content_rows(totals, first),
+            *_content_rows(totals, signals),
             *_rate_rows(size, totals, header.codebook_sizes),
         ],
     )
@@ -101,9 +101,13 @@ def _asked_rows(header: Header) -> Rows:
         yield "asked for", f"{header.rate.get('asked')}; {kept}"
 
 
-def _content_rows(totals: Totals, first: SignalInfo | None) -> Rows:
+def _content_rows(totals: Totals, signals: Sequence[SignalInfo]) -> Rows:
     yield "signals", f"{totals.signals:,} in {totals.segments:,} segments, {totals.windows:,} windows"
-    if first is not None:
+    if totals.signals > 1:
+        names = ", ".join(signal.id for signal in signals)
+        yield "names", names + (", ..." if totals.signals > len(signals) else "")
+    if signals:
+        first = signals[0]
         yield "first signal", _signal_text(first)
         yield _extent_name(first), f"{totals.samples:,} ({totals.values:,} values)"
 
