@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pod5.signal_tools import vbz_compress_signal, vbz_decompress_signal
 
+from common import Seconds, there_and_back
+
 Counts = NDArray[np.int16]
 Packer = tuple[Callable[[Counts], Any], Callable[[Any, int], Counts]]
 """From a signal to bytes, and from bytes and the number of samples back."""
@@ -24,17 +25,24 @@ VBZ_CHUNK = 102_400
 # --- tables -------------------------------------------------------------------------------------
 
 
-def tables(columns: NDArray[Any]) -> Iterator[tuple[str, int]]:
-    """Coders and their bytes for a table [T C] of whole numbers or floats."""
-    yield "pcodec, level 12", sum(len(_pco(column)) for column in columns.T)
+def tables(columns: NDArray[Any]) -> Iterator[tuple[str, int, Seconds]]:
+    """Coders of a table [T C] of whole numbers or floats: their bytes, and how long they take."""
+    yield ("pcodec, level 12", *_pcodec(columns))
     encodings = ["PLAIN", "BYTE_STREAM_SPLIT"]
     encodings += ["DELTA_BINARY_PACKED"] if columns.dtype.kind == "i" else []
     for encoding in encodings:
-        yield (
-            f"Parquet, {encoding}, zstd-19",
-            _parquet(columns, column_encoding=encoding, use_dictionary=False),
-        )
-    yield "Parquet, dictionary, zstd-19", _parquet(columns, use_dictionary=True)
+        size, seconds = _parquet(columns, column_encoding=encoding, use_dictionary=False)
+        yield f"Parquet, {encoding}, zstd-19", size, seconds
+    yield ("Parquet, dictionary, zstd-19", *_parquet(columns, use_dictionary=True))
+
+
+def _pcodec(columns: NDArray[Any]) -> tuple[int, Seconds]:
+    standalone = import_module("pcodec.standalone")
+    packed, _, seconds = there_and_back(
+        lambda: [_pco(column) for column in columns.T],
+        lambda packed: [standalone.simple_decompress(column) for column in packed],
+    )
+    return sum(map(len, packed)), seconds
 
 
 def _pco(column: NDArray[Any]) -> bytes:
@@ -45,13 +53,18 @@ def _pco(column: NDArray[Any]) -> bytes:
     return packed
 
 
-def _parquet(columns: NDArray[Any], **encoding: Any) -> int:
+def _parquet(columns: NDArray[Any], **encoding: Any) -> tuple[int, Seconds]:
     """Bytes of its column chunks, without footer."""
     table = pa.table({str(i): np.ascontiguousarray(column) for i, column in enumerate(columns.T)})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", compression_level=19, **encoding)
+
+    def write() -> io.BytesIO:
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", compression_level=19, **encoding)
+        return buffer
+
+    buffer, _, seconds = there_and_back(write, pq.read_table)
     group = pq.read_metadata(buffer).row_group(0)
-    return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+    return sum(group.column(i).total_compressed_size for i in range(group.num_columns)), seconds
 
 
 # --- nanopore -----------------------------------------------------------------------------------
@@ -77,14 +90,13 @@ def packed(signals: Sequence[Counts], packer: Packer) -> Packed:
     """All reads there and back."""
     pack, unpack = packer
     samples = sum(map(len, signals))
-    begin = time.process_time()
-    stored = [pack(signal) for signal in signals]
-    middle = time.process_time()
-    restored = [unpack(data, len(signal)) for data, signal in zip(stored, signals, strict=True)]
-    end = time.process_time()
+    stored, restored, seconds = there_and_back(
+        lambda: [pack(signal) for signal in signals],
+        lambda stored: [unpack(data, len(signal)) for data, signal in zip(stored, signals, strict=True)],
+    )
     off = max(int(np.abs(a.astype(int) - b).max(initial=0)) for a, b in zip(signals, restored, strict=True))
     size = sum(memoryview(data).nbytes for data in stored)
-    return Packed(8 * size / samples, off, samples / (middle - begin), samples / (end - middle))
+    return Packed(8 * size / samples, off, samples / seconds.compress, samples / seconds.restore)
 
 
 def vbz() -> Packer:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from anycodec.bitstream.entropy import AdaptiveCoder
 from anycodec.metrics.kmeans import kmeans, nearest
 from anycodec.workflows.classics import BLOCK, PATCH, coefficients, patches_of
+from common import Seconds, there_and_back
 
 Values = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -34,12 +35,14 @@ class Coded:
         restored: [T C].
         setting: how it was set, for people.
         step: the same as a number, where it is one.
+        seconds: of a processor, there and back; None where that was not measured.
     """
 
     size: float
     restored: Values
     setting: str
     step: float = math.nan
+    seconds: Seconds | None = None
 
 
 Coder = Callable[[Values, float], Coded]
@@ -68,22 +71,29 @@ def to_rmse(coder: Coder, values: Values, wanted: float, least: float = 1e-3, mo
     return min([best, *kept], key=lambda coded: coded.size)
 
 
-def _by_column(values: Values, code: Callable[[Values], tuple[int, Values]], setting: str) -> Coded:
-    coded = [code(np.ascontiguousarray(column)) for column in values.T]
-    restored = np.stack([one for _, one in coded], axis=1).astype(np.float64)
-    return Coded(sum(size for size, _ in coded), restored, setting)
+Part = tuple[int, Values, Seconds]
+"""Bytes, what came back, and how long it took."""
+
+
+def _by_column(values: Values, code: Callable[[Values], Part], setting: str) -> Coded:
+    sizes, columns, seconds = zip(*(code(np.ascontiguousarray(column)) for column in values.T), strict=True)
+    restored = np.stack(columns, axis=1).astype(np.float64)
+    return Coded(sum(sizes), restored, setting, seconds=Seconds.sum(seconds))
 
 
 # --- SZ3 and zfp --------------------------------------------------------------------------------
 
 
-def _sz3(values: Values, most: float) -> tuple[int, Values]:
+def _sz3(values: Values, most: float) -> Part:
     pysz = import_module("pysz")
     config = pysz.szConfig()
     config.errorBoundMode, config.absErrorBound = pysz.szErrorBoundMode.ABS, most
-    packed, _ = pysz.sz.compress(values.astype(np.float32), config)
-    restored, _ = pysz.sz.decompress(packed, np.float32, values.shape)
-    return len(packed), restored
+    single = values.astype(np.float32)
+    packed, restored, seconds = there_and_back(
+        lambda: pysz.sz.compress(single, config)[0],
+        lambda packed: pysz.sz.decompress(packed, np.float32, values.shape)[0],
+    )
+    return len(packed), restored, seconds
 
 
 def sz3(values: Values, most: float) -> Coded:
@@ -93,18 +103,21 @@ def sz3(values: Values, most: float) -> Coded:
 
 def sz3_of_table(values: Values, most: float) -> Coded:
     """With an absolute bound, the table in two dimensions."""
-    size, restored = _sz3(np.ascontiguousarray(values), most)
-    return Coded(size, restored.astype(np.float64), f"bound {most:.4g}, table")
+    size, restored, seconds = _sz3(np.ascontiguousarray(values), most)
+    return Coded(size, restored.astype(np.float64), f"bound {most:.4g}, table", seconds=seconds)
 
 
 def smallest(*found: Coded) -> Coded:
     return min(found, key=lambda coded: coded.size)
 
 
-def _zfp(values: Values, **setting: float) -> tuple[int, Values]:
+def _zfp(values: Values, **setting: float) -> Part:
     zfpy = import_module("zfpy")
-    packed = zfpy.compress_numpy(values.astype(np.float32), **setting)
-    return len(packed), zfpy.decompress_numpy(packed)
+    single = values.astype(np.float32)
+    packed, restored, seconds = there_and_back(
+        lambda: zfpy.compress_numpy(single, **setting), zfpy.decompress_numpy
+    )
+    return len(packed), restored, seconds
 
 
 def zfp(values: Values, tolerance: float) -> Coded:
@@ -131,12 +144,25 @@ def zfp_to_rmse(values: Values, wanted: float) -> Coded:
 def steps(values: Values, step: float) -> Coded:
     """Uniform quantisation, differences along time, zstd-19."""
     zstandard = import_module("zstandard")
-    numbers: Whole = np.rint(values / step).astype(np.int64)
-    deltas = np.diff(numbers, axis=0, prepend=0)
-    narrow = np.int8 if np.abs(deltas).max() < 128 else np.int16
-    columns = np.ascontiguousarray(deltas.T.astype(narrow))
-    packed = zstandard.ZstdCompressor(level=19).compress(columns.tobytes())
-    return Coded(len(packed), numbers.astype(np.float64) * step, f"step {step:.4g}")
+    packer, unpacker = zstandard.ZstdCompressor(level=19), zstandard.ZstdDecompressor()
+    narrow = np.int8 if np.abs(_differences(values, step)).max() < 128 else np.int16
+
+    def pack() -> bytes:
+        packed: bytes = packer.compress(_differences(values, step).T.astype(narrow).tobytes())
+        return packed
+
+    def unpack(packed: bytes) -> Values:
+        deltas = np.frombuffer(unpacker.decompress(packed), narrow).reshape(values.shape[::-1])
+        restored: Values = np.cumsum(deltas, axis=1, dtype=np.int64).T * np.float64(step)
+        return restored
+
+    packed, restored, seconds = there_and_back(pack, unpack)
+    return Coded(len(packed), restored, f"step {step:.4g}", seconds=seconds)
+
+
+def _differences(values: Values, step: float) -> Whole:
+    differences: Whole = np.diff(np.rint(values / step), axis=0, prepend=0).astype(np.int64)
+    return differences
 
 
 # --- cosine transform ---------------------------------------------------------------------------
@@ -163,13 +189,20 @@ def cosines_coded(values: Values, step: float) -> Coded:
     They start from those of the frequency; the smallest of a few trusts in these is taken. Decoded again.
     """
     numbers, restored = coefficients(values, step)
-    sizes = []
-    for trust in (2.0, 8.0, 32.0):
-        words = _encode(numbers, trust)
-        if not np.array_equal(_decode(words, numbers.shape, int(np.abs(numbers).max()), trust), numbers):
-            raise RuntimeError("the coefficients do not come back")
-        sizes.append(4 * len(words) + 2)
-    return Coded(min(sizes), restored, f"step {step:.4g}", step)
+    found = [_coded(numbers, trust) for trust in (2.0, 8.0, 32.0)]
+    size, seconds = min(found)
+    return Coded(size, restored, f"step {step:.4g}", step, seconds)
+
+
+def _coded(numbers: Whole, trust: float) -> tuple[int, Seconds]:
+    """Bytes of coefficients, and how long the range coder takes."""
+    reach = int(np.abs(numbers).max())
+    words, again, seconds = there_and_back(
+        lambda: _encode(numbers, trust), lambda words: _decode(words, numbers.shape, reach, trust)
+    )
+    if not np.array_equal(again, numbers):
+        raise RuntimeError("the coefficients do not come back")
+    return 4 * len(words) + 2, seconds
 
 
 class _Models:

@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 REAL_DATA = ROOT.parent / "shared" / "data"
 """Recorded files on the developers' machines; benchmarks that want them say when they are absent."""
+
+Packed = TypeVar("Packed")
+Restored = TypeVar("Restored")
 
 MIB = 2**20
 POLL_SECONDS = 0.005
@@ -131,6 +134,28 @@ def python(*arguments_: str | Path) -> list[str | Path]:
 def anycodec(*arguments_: str | Path) -> list[str | Path]:
     """An anycodec command."""
     return python("-m", "anycodec", *arguments_)
+
+
+class Seconds(NamedTuple):
+    """Of a processor, to compress and to restore."""
+
+    compress: float
+    restore: float
+
+    @classmethod
+    def sum(cls, parts: Iterable[Seconds]) -> Seconds:
+        return cls(*map(sum, zip(*parts, strict=True)))
+
+
+def there_and_back(
+    pack: Callable[[], Packed], unpack: Callable[[Packed], Restored]
+) -> tuple[Packed, Restored, Seconds]:
+    """What is packed, what comes back, and the processor time of both."""
+    begin = time.process_time()
+    packed = pack()
+    middle = time.process_time()
+    restored = unpack(packed)
+    return packed, restored, Seconds(middle - begin, time.process_time() - middle)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -166,7 +166,12 @@ def row(name: str, coded: classics.Coded, values: Values) -> dict[str, Any]:
         "setting": coded.setting,
         "bits_per_value": 8 * coded.size / values.size,
         **errors(values, coded.restored),
+        **(speeds_of(values.size, coded.seconds) if coded.seconds else {}),
     }
+
+
+def speeds_of(values: int, seconds: common.Seconds) -> dict[str, float]:
+    return speeds(values / seconds.compress, values / seconds.restore)
 
 
 def errors(values: Values, restored: Values) -> dict[str, float]:
@@ -182,8 +187,9 @@ def exact_series(data: Ettm1, run: Path) -> Iterator[dict[str, Any]]:
     yield {"coder": "anycodec, lossless", **found}
     whole = np.rint(data.meters * 10**DECIMALS).astype(np.int32)
     for kind, table in (("thousandths, int32", whole), ("float32", data.meters.astype(np.float32))):
-        for name, size in lossless.tables(table):
-            yield {"coder": name, "setting": kind, "bits_per_value": 8 * size / whole.size}
+        for name, size, seconds in lossless.tables(table):
+            bits = 8 * size / whole.size
+            yield {"coder": name, "setting": kind, "bits_per_value": bits, **speeds_of(whole.size, seconds)}
 
 
 # --- nanopore -----------------------------------------------------------------------------------

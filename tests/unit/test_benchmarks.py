@@ -12,7 +12,7 @@ SCRIPTS = (
     "adversarial",
     "alignment",
     "augmentation_levers",
-    "basecalls",
+    "bases_within_bounds",
     "collapse",
     "configs",
     "devices",
