@@ -209,7 +209,50 @@ def seeds() -> Iterator[bytes]:
             yield head + restoration.pack_raw(values.astype(np.int16))
     walk = rng.integers(-3, 4, (200, 1)).cumsum(axis=0)
     yield bytes([2, 0, 200, 0]) + restoration.pack_wide(walk, Grid((Decimal(0, 0, 0),)), wide.NANOPORE)
+    yield from _listed()
+    yield from _brief()
     yield from _statistics()
+
+
+def _listed() -> Iterator[bytes]:
+    """Series on grids that list their numbers, alone and beside others."""
+    from anycodec.bitstream import restoration
+    from anycodec.bitstream.grid import Decimal, Grid
+    from anycodec.bitstream.listed import Listed
+
+    rng = np.random.default_rng(0)
+    for places, count in ((0, 1), (2, 5), (15, 40)):
+        channel = Listed(np.cumsum(rng.integers(1, 99, count)) - 50, places)
+        ranks = rng.integers(0, count, (200, 2))
+        yield bytes([2, 0, 200, 0]) + restoration.pack_plain(ranks[:, :1], Grid((channel,)), "TC")
+        yield bytes([2, 0, 200, 1]) + restoration.pack_plain(ranks, Grid((channel, Decimal(2, 1, 7))), "TC")
+
+
+def _brief() -> Iterator[bytes]:
+    """Whole files with brief headers: of one segment without an index, and of several signals."""
+    from anycodec.bitstream import restoration
+    from anycodec.bitstream.container import AczWriter, Bound, Header, SegmentData
+    from anycodec.bitstream.grid import Grid
+    from anycodec.bitstream.listed import Listed
+    from anycodec.types import FileInfo, SignalInfo, Tokens
+
+    ranks = np.arange(120)[:, None] % 5
+    part = restoration.pack_plain(ranks, Grid((Listed(np.array([-9, 0, 30, 31, 400]), 2),)), "TC")
+    for names in (("",), ("a", "b/c")):
+        header = Header(
+            program="anycodec", source_name="a.csv", source={"type": "table"}, codebook_sizes=SIZES,
+            file=FileInfo(path="a.csv", format="table", n_signals=len(names)),
+            codec={"fingerprint": "ab" * 32, "run": "r"}, bound=Bound(max_error=0.0),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "a.acz")
+            with AczWriter(path, header, coder()) as writer:
+                for name in names:
+                    info = SignalInfo(id=name, axes="TC", shape=(120, 1), dtype="float64")
+                    grids = tuple(np.arange(8).reshape(2, 4) % size for size in SIZES)
+                    tokens = Tokens(grids, SIZES)
+                    writer.add(info, SegmentData(start=0, length=120, tokens=tokens, restoration=part))
+            yield b"\0" + stripped(path.read_bytes())
 
 
 def _statistics() -> Iterator[bytes]:
