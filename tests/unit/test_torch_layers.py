@@ -1,16 +1,18 @@
 """Layers and the start of codebooks, each against its definition."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.fft import dct
 from sklearn.cluster import KMeans
 
 from anycodec.torch.layers.attention import Attention2d
 from anycodec.torch.layers.conv1d import Conv1d, Upsample1d
 from anycodec.torch.layers.norm import group_norm
-from anycodec.torch.layers.patch import PatchPath
+from anycodec.torch.layers.patch import PatchPath, low_frequencies
 from anycodec.torch.quantizers import kmeans as kmeans_module
 from anycodec.torch.quantizers.kmeans import kmeans
 from anycodec.torch.quantizers.search import nearest
@@ -126,6 +128,28 @@ def test_a_patch_lands_in_its_latent():
     x[0, 0, 2:4, 6:9] = 1
     with torch.no_grad():
         assert path.analyse(x).abs().sum(dim=1).nonzero().tolist() == [[0, 1, 2]]
+
+
+def test_low_frequencies_are_those_of_the_discrete_cosine_transform():
+    """Beside SciPy's: the lowest rows of the orthonormal DCT-II of two axes, in rising order."""
+    found = low_frequencies((2, 4), 5).double()
+    first, second = (torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho")) for n in (2, 4))
+    waves = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
+    expected = torch.stack([torch.outer(first[i], second[k]).flatten() for i, k in waves])
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
+
+
+def test_a_path_of_low_frequencies_keeps_smooth_pictures():
+    """8 of 64 values keep 90 % of the energy of a ramp, of which random directions keep an eighth."""
+    path = PatchPath(1, 8, (8, 8))
+    ramp = torch.linspace(-1, 1, 8).view(1, 1, 8, 1) + 0.3 * torch.linspace(-1, 1, 8)
+    kept = []
+    for _ in range(2):
+        left = ramp - path.synthesise(path.analyse(ramp))
+        kept.append(1 - float(left.square().sum() / ramp.square().sum()))
+        path.start_with_low_frequencies()
+    assert kept[0] < 0.5
+    assert kept[1] > 0.9
 
 
 def test_kmeans_is_as_good_as_scikit_learn():

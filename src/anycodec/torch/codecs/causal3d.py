@@ -12,6 +12,7 @@ chunk of a video unlike all others; here every chunk of ft frames is treated ali
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -117,6 +118,8 @@ class Causal3d(Autoencoder, StreamingCodec):
         self.decoder = Decoder3d(spec, in_channels)
         if spec.patch_skip:
             patches = PatchPath(in_channels, spec.latent_channels, spec.stride)
+            if spec.latent_channels < in_channels * math.prod(spec.stride):
+                patches.start_with_low_frequencies()
             self._start_with(patches, self.encoder.quant_conv, self.decoder.conv_out)
 
     def last_layer(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -34,6 +36,13 @@ class PatchPath(nn.Module):
             # the pseudo-inverse of a matrix with orthonormal rows or columns
             self.synthesis.weight.copy_(self.analysis.weight.T)
 
+    @torch.no_grad()
+    def start_with_low_frequencies(self) -> None:
+        """Start where D < C * prod(stride) with most of a picture's energy, not with a random part of it."""
+        basis = low_frequencies((self.channels, *self.stride), len(self.analysis.weight))
+        self.analysis.weight.copy_(basis)
+        self.synthesis.weight.copy_(basis.T)
+
     def analyse(self, x: Tensor) -> Tensor:
         """[B C *s] -> [B D *g], in float32."""
         with torch.autocast(x.device.type, enabled=False):
@@ -59,6 +68,33 @@ class PatchPath(nn.Module):
                 order += [1 + axis, 2 + axes + axis]
             size = [grid * step for grid, step in zip(z.shape[2:], self.stride, strict=True)]
             return parts.permute(*order).reshape(len(z), self.channels, *size)
+
+
+def low_frequencies(shape: Sequence[int], count: int) -> Tensor:
+    """The `count` functions of lowest frequency of the discrete cosine transform (DCT-II), orthonormal.
+
+    Args:
+        shape: extents of a patch; over three colours the transform gives brightness and two differences.
+        count: at most prod(shape).
+
+    Returns:
+        [count prod(shape)], in rising order of the sum of squared wave numbers.
+    """
+    axes = [_cosines(extent) for extent in shape]
+    waves = sorted(itertools.product(*map(range, shape)), key=lambda wave: sum(k * k for k in wave))
+    rows = [
+        functools.reduce(torch.kron, (axis[k] for axis, k in zip(axes, wave, strict=True)))
+        for wave in waves[:count]
+    ]
+    return torch.stack(rows).float()
+
+
+def _cosines(extent: int) -> Tensor:
+    """Row k is sqrt((2 - [k = 0]) / n) cos(pi k (i + 1/2) / n) over i; [n n] in float64."""
+    k = torch.arange(extent, dtype=torch.float64)
+    rows = torch.cos(math.pi * k[:, None] * (k + 0.5) / extent) * math.sqrt(2 / extent)
+    rows[0] /= math.sqrt(2)
+    return rows
 
 
 def zero_(layer: nn.Module) -> None:
