@@ -25,9 +25,10 @@ from anycodec.config.run import RunSpec
 from anycodec.data.channels import codec_values, native_values
 from anycodec.data.normalize import Normalizer, Principal, Segment, make_normalizer
 from anycodec.data.window import Windower
-from anycodec.engine import ENGINES, CodecRuntime, Engine, WindowCoder, Windows, get_engine
+from anycodec.engine import ENGINES, CodecRuntime, WindowCoder, Windows, get_engine
 from anycodec.errors import DataError, UserError
 from anycodec.types import Affine, Signal, SignalInfo, Tokens
+from anycodec.workflows.deferred import DeferredCodec
 from anycodec.workflows.statistics import token_coder
 
 Restore = Callable[[Windows], Windows]
@@ -66,23 +67,22 @@ ENGINE_VARIABLE = "ANYCODEC_ENGINE"
 """Environment variable that names the engine which loads runs, whichever trained them."""
 
 
-def loading_engine(spec: RunSpec) -> Engine:
-    """The engine that loads a run: $ANYCODEC_ENGINE, else the one that trained it.
+def loading_engine(spec: RunSpec) -> str:
+    """Name of the engine that loads a run: $ANYCODEC_ENGINE, else the one that trained it.
 
     Raises:
         UserError: there is no engine of that name.
-        MissingExtra: its framework is not installed.
     """
     name = os.environ.get(ENGINE_VARIABLE) or spec.engine
     if name not in ENGINES:
         raise UserError(
             f"there is no engine {name!r}", where=ENGINE_VARIABLE, how=f"use one of {', '.join(ENGINES)}"
         )
-    return get_engine(name)
+    return name
 
 
 class Pipeline:
-    """A run, ready to code signals.
+    """A run, ready to code signals. Its weights are loaded when the codec is first used.
 
     Args:
         run: the run directory.
@@ -98,9 +98,11 @@ class Pipeline:
         statistics = run.read_statistics()
         self.normalizer: Normalizer = make_normalizer(self.spec.data.normalizer, statistics)
         self.windower = Windower(self.spec.data, self.spec.codec.axes)
-        engine = loading_engine(self.spec)
-        self.codec: CodecRuntime = engine.load(self.spec, self.in_channels, run.weights, device)
-        levels = len(self.codec.codebook_sizes)
+        engine, sizes = loading_engine(self.spec), self.spec.codec.codebook_sizes
+        self.codec: CodecRuntime = DeferredCodec(
+            sizes, lambda: get_engine(engine).load(self.spec, self.in_channels, run.weights, device)
+        )
+        levels = len(sizes)
         self._coder = token_coder(statistics, levels) if levels else None
         self.coarse = False
         """Whether statistics are put on a coarse grid before they are used, which takes fewer bytes."""
