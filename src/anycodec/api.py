@@ -119,7 +119,7 @@ class Codec:
         rate: float | str | None = None,
         ratio: float | None = None,
         quality: float | None = None,
-        statistics: Literal["exact", "coarse"] = "exact",
+        statistics: Literal["exact", "coarse"] = "coarse",
     ) -> int:
         """Compress native files into `.acz`, as `anycodec compress` does; returns its exit code.
 
@@ -132,7 +132,7 @@ class Codec:
             rate: at most so many bits a sample or pixel, or "1.5bpv" a value; such goals exclude each other.
             ratio: at least so many times smaller.
             quality: at least this PSNR in dB, of series SNR, measured on a sample of each file.
-            statistics: means and scales of windows as they are, or rounded to take fewer bytes.
+            statistics: means and scales of windows rounded to take fewer bytes, or as they are.
 
         Raises:
             UserError: goals that exclude each other, or no such numbers.

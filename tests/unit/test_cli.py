@@ -51,7 +51,7 @@ CALLS = {
             "device": "cpu",
             "bound": None,
             "target": None,
-            "coarse": False,
+            "coarse": True,
             "prior": None,
         },
     ),

@@ -12,13 +12,18 @@ from token_runs import train_arrays
 from typer.testing import CliRunner, Result
 
 import anycodec
-from anycodec.bitstream.container import AczReader
+from anycodec.bitstream import restoration
+from anycodec.bitstream.container import AczReader, AczWriter, Bound
+from anycodec.bitstream.grid import Grid
 from anycodec.cli import app
 from anycodec.errors import UserError
+from anycodec.types import FileInfo, Signal, SignalInfo
+from anycodec.workflows import compress
+from anycodec.workflows.compress import make_header
 from anycodec.workflows.levels import for_file, operating_points, with_levels
 from anycodec.workflows.pipeline import Pipeline
 from anycodec.workflows.rate import Measured, Target, make_target
-from anycodec.workflows.within_bound import make_bound
+from anycodec.workflows.within_bound import BoundedEncoder, make_bound
 
 STAGES = (
     "{type: residual, stages: 3, dropout: 0.5, quantizer: {type: vq, codebook_size: 16, kmeans_after: 0}}"
@@ -210,3 +215,25 @@ def test_reads_and_pictures_have_their_own_units(tmp_path: Path) -> None:
         (source,) = [path for path in (GOLDEN / kind).iterdir() if path.suffix in (".pod5", ".png")]
         measured = Measured(Pipeline.open(GOLDEN / kind / "run", "cpu"), source)
         assert (measured.unit, measured.native_bits) == (unit, bits)
+
+
+def test_a_bound_is_measured_by_what_will_code_it(tmp_path: Path) -> None:
+    """Columns that follow each other are foretold from each other, here as in the file: a tenth less."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=3000).cumsum()
+    values = np.stack([first, first + 0.1 * rng.normal(size=3000)], axis=1).round(3)
+    rows = [f"2024-01-01 {i // 60 % 24:02d}:{i % 60:02d},{a:.3f},{b:.3f}" for i, (a, b) in enumerate(values)]
+    (tmp_path / "a.csv").write_text("\n".join(["date,a,b", *rows]) + "\n")
+    pipeline = Pipeline.open(GOLDEN / "table" / "run", "cpu")
+    signal = Signal(info=SignalInfo(id="", axes="TC", shape=values.shape, dtype="float64"), values=values)
+    bound = Bound(max_error=0.05)
+    file = FileInfo(path="a.csv", format="table", n_signals=1)
+    writer = AczWriter(tmp_path / "unused.acz", make_header(pipeline, file, bound), pipeline.coder)
+    size, restored = BoundedEncoder(pipeline, writer, file, bound).estimate(signal)
+    assert np.abs(restored - values).max() <= 0.05
+    grid = Grid.fit(values, [0.05, 0.05], 1.0)
+    assert grid is not None
+    assert size < 0.9 * len(restoration.pack_plain(grid.numbers(values), grid, "TC"))
+    assert compress.run_with(pipeline, [tmp_path / "a.csv"], tmp_path / "out", bound) == 0
+    with AczReader(tmp_path / "out" / "a.csv.acz") as reader:
+        assert reader.totals.residuals + reader.totals.side_information == pytest.approx(size, rel=0.01)

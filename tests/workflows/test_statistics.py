@@ -56,10 +56,9 @@ def test_bounds_hold_with_coarse_statistics(table: Path, tmp_path: Path) -> None
     assert np.abs(pd.read_csv(table).to_numpy() - found).max() <= 0.5
 
 
-def test_usual_files_are_as_they_were(table: Path, tmp_path: Path) -> None:
-    """Nothing new where nothing new is asked for."""
+def test_they_are_coarse_unless_asked_otherwise(table: Path, tmp_path: Path) -> None:
     path, _ = packed(table, tmp_path / "a")
-    other, _ = packed(table, tmp_path / "b", "--statistics", "exact")
+    other, _ = packed(table, tmp_path / "b", "--statistics", "coarse")
     assert path.read_bytes() == other.read_bytes()
     with AczReader(path) as reader:
-        assert reader.header.requires == []
+        assert reader.header.requires == ["statistics"]

@@ -84,8 +84,8 @@ def compress(
     ] = None,
     statistics: Annotated[
         Literal["exact", "coarse"],
-        typer.Option(help="Means and scales of windows: as they are, or rounded to take fewer bytes."),
-    ] = "exact",
+        typer.Option(help="Means and scales of windows: rounded to take fewer bytes, or as they are."),
+    ] = "coarse",
     prior: CodingPrior = None,
     device: Device = "auto",
 ) -> int | None:

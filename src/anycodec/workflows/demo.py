@@ -33,7 +33,7 @@ def run(out: Path) -> int:
     _stage("1/5 sample data", lambda: samples.run(kind="nanopore", out=data, seed=0, size="small"))
     _stage("2/5 training", lambda: train(spec(data), RunDirectory(folder), resume=False, quiet=False))
     files = sorted(data.rglob("*.pod5"))[:1]
-    _stage("3/5 compressing", lambda: compress.run(run=folder, inputs=files, out=compressed, device="auto"))
+    _stage("3/5 compressing", lambda: compress.run(folder, files, compressed, "auto", coarse=True))
     packed = sorted(compressed.rglob("*.acz"))
     _stage("4/5 decompressing", lambda: decompress.run(files=packed, out=restored, run=None, device="auto"))
     _stage("5/5 evaluating", lambda: evaluate.run(run=folder, inputs=[], device="auto"))

@@ -66,7 +66,7 @@ def run(
         DataError: nothing to evaluate on.
         WeightsError, MissingExtra: a network that looks at pictures can't be used.
     """
-    pipeline = Pipeline.open(run, device)
+    pipeline = Pipeline.open(run, device).with_coarse_statistics()
     evaluation, examples = evaluate(
         pipeline, inputs, device, picture_metrics(pipeline, features, lpips, device)
     )

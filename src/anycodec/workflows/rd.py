@@ -57,7 +57,7 @@ def run(run: Path, inputs: list[Path], out: Path, device: str) -> int:
         RunError: not a finished run.
         DataError: a file that can't be read.
     """
-    pipeline = Pipeline.open(run, device)
+    pipeline = Pipeline.open(run, device).with_coarse_statistics()
     pipeline.require_tokens()
     files, skipped = find_files(inputs, pipeline.given_files)
     if skipped:

@@ -136,11 +136,11 @@ class BoundedEncoder:
         self._writer.add(signal.info, best)
 
     def estimate(self, signal: Signal) -> tuple[int, Values]:
-        """Bytes of a segment by the quickest way, and its values restored; writes nothing."""
+        """Bytes of a segment by prediction alone, and its values restored; writes nothing."""
         gridded = self._gridded(signal, self._bounds(signal))
         if gridded is None:
             return len(restoration.pack_raw(signal.values)), signal.values
-        size = len(restoration.pack_plain(gridded.numbers, gridded.grid, signal.info.axes))
+        size = len(self._plain(gridded, signal.info))
         return size, self._format.values_at(gridded.grid.values(gridded.numbers), signal.info)
 
     def _bounds(self, signal: Signal) -> list[float]:
