@@ -66,7 +66,8 @@ def more(tmp_path: Path) -> Path:
 def test_reads_join_those_that_are_there(packed: Path, more: Path) -> None:
     options = ["--run", POD5, "--device", "cpu"]
     assert acz("decompress", packed, "-o", packed.parent / "before", *options).exit_code == 0
-    assert acz("compress", POD5, more, "-o", packed.parent, "--device", "cpu").exit_code == 0
+    exact = ["--statistics", "exact"]  # as those of version 1
+    assert acz("compress", POD5, more, "-o", packed.parent, "--device", "cpu", *exact).exit_code == 0
     assert (
         acz("decompress", packed.parent / "more.pod5.acz", "-o", packed.parent / "alone", *options).exit_code
         == 0
