@@ -8,11 +8,12 @@ from typing import Any, get_args
 import pytest
 
 import anycodec
-from anycodec.config.codec import CodecSpec
+from anycodec.config.codec import CodecSpec, SimVqganSpec
 from anycodec.config.discriminator import DiscriminatorSpec
-from anycodec.config.engines import JAX
+from anycodec.config.engines import JAX, engine_misfits
 from anycodec.config.loss import LossSpec
-from anycodec.config.quantizer import QuantizerSpec
+from anycodec.config.quantizer import EmaSpec, QuantizerSpec, ResidualSpec
+from anycodec.config.train import TrainSpec
 
 UNIONS = {
     "codec": ("codecs", CodecSpec),
@@ -33,3 +34,10 @@ def test_every_type_with_a_module_of_its_name_is_listed_and_no_other(kind: str) 
     folder, union = UNIONS[kind]
     modules = {path.stem for path in (Path(anycodec.__file__).parent / "jax" / folder).glob("*.py")}
     assert set(JAX[kind]) == types(union) & modules
+
+
+@pytest.mark.parametrize(("weight", "settings"), [(0.0, []), (0.01, ["codec.quantizer.rate_weight"])])
+def test_prices_of_codes_are_torchs_alone(weight: float, settings: list[str]) -> None:
+    stages = ResidualSpec(stages=2, rate_weight=weight, quantizer=EmaSpec())
+    misfits = engine_misfits("jax", SimVqganSpec(quantizer=stages), {}, None, TrainSpec())
+    assert [misfit.setting for misfit in misfits] == settings
