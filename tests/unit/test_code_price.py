@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
+from anycodec.checkpoint import write_arrays
 from anycodec.config.quantizer import EmaSpec, FsqSpec, ResidualSpec
+from anycodec.errors import RunError
 from anycodec.torch.quantizers import make_quantizer
-from anycodec.torch.quantizers.price import CodePrice
+from anycodec.torch.quantizers.price import PRICES, CodePrice
+from anycodec.torch.weights import load_weights
 
 
 def entropy(tokens: torch.Tensor) -> float:
@@ -75,3 +80,40 @@ def test_prices_are_kept_with_the_weights() -> None:
 def test_what_has_no_prices_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ResidualSpec.model_validate({"rate_weight": 0.1} | settings)
+
+
+# --- weights of other runs ----------------------------------------------------------------------------
+
+
+def counting(rate_weight: float) -> nn.Module:
+    torch.manual_seed(round(1000 * rate_weight))
+    return make_quantizer(
+        ResidualSpec(stages=2, rate_weight=rate_weight, quantizer=EmaSpec(codebook_size=8)), 4
+    )
+
+
+def saved(quantizer: nn.Module, path: Path) -> Path:
+    write_arrays(path, {name: value.numpy() for name, value in quantizer.state_dict().items()})
+    return path
+
+
+def test_a_training_can_begin_to_count_bits_or_end_to(tmp_path: Path) -> None:
+    plain, priced = counting(0), counting(0.01)
+    start = priced.state_dict()["price.shares"].clone()
+    load_weights(priced, saved(plain, tmp_path / "plain.safetensors"), anew=PRICES)
+    assert torch.equal(priced.state_dict()["price.shares"], start)
+    assert all(torch.equal(value, priced.state_dict()[name]) for name, value in plain.state_dict().items())
+    load_weights(plain, saved(priced, tmp_path / "priced.safetensors"), anew=PRICES)
+
+
+def test_prices_go_on_where_both_have_them(tmp_path: Path) -> None:
+    before, after = counting(0.01), counting(0.02)
+    before.state_dict()["price.shares"].copy_(torch.rand_like(before.state_dict()["price.shares"]))
+    load_weights(after, saved(before, tmp_path / "a.safetensors"), anew=PRICES)
+    assert torch.equal(after.state_dict()["price.shares"], before.state_dict()["price.shares"])
+
+
+def test_a_run_is_loaded_with_its_prices_or_not_at_all(tmp_path: Path) -> None:
+    plain, priced = counting(0), counting(0.01)
+    with pytest.raises(RunError, match=r"price\.shares"):
+        load_weights(priced, saved(plain, tmp_path / "a.safetensors"))

@@ -21,8 +21,14 @@ def stored_shape(path: Path, name: str) -> tuple[int, ...] | None:
         return None
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path, *, anew: tuple[str, ...] = ()) -> None:
     """Give a network the state in a file: all of it, and nothing else.
+
+    Args:
+        network: the network.
+        path: safetensors.
+        anew: ends of names that the network or the file may have alone: the network's stay as they are, the
+            file's are left out.
 
     Raises:
         RunError: missing, damaged, or of another network; lists what does not fit.
@@ -31,6 +37,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise RunError(f"damaged weights: {error}", where=str(path)) from error
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    state = network.state_dict()
+    tensors = {name: value for name, value in tensors.items() if name in state or not name.endswith(anew)}
+    tensors |= {name: state[name] for name in state.keys() - tensors.keys() if name.endswith(anew)}
+    expected = {name: tuple(value.shape) for name, value in state.items()}
     check_arrays({name: tuple(value.shape) for name, value in tensors.items()}, expected, str(path))
     network.load_state_dict(tensors)

@@ -26,6 +26,7 @@ HOW_QUANTIZERS_LEARN = frozenset(
         "kmeans_init",
         "kmeans_iterations",
         "orthogonal_weight",
+        "rate_weight",
         "restart_after",
         "weight",
     }

@@ -14,6 +14,9 @@ DECAY = 0.99
 LEAST_SHARE = 2.0**-6
 """Of 1 / K: codes that were never used cost 6 bits more than they would if all were used alike."""
 
+PRICES = ("price.shares", "price.energy")
+"""Ends of the names of its state, which a training that starts from a run without prices learns anew."""
+
 
 class CodePrice(nn.Module):
     """Prices of the codes of each stage, in squared distance: weight E|z|^2 (-log2 p).

@@ -26,6 +26,7 @@ from anycodec.torch.parallel.place import Place, find_place
 from anycodec.torch.parallel.shards import gathered, shard
 from anycodec.torch.parallel.team import together
 from anycodec.torch.quantizers import Quantizer
+from anycodec.torch.quantizers.price import PRICES
 from anycodec.torch.quantizers.renewal import RenewedCodes
 from anycodec.torch.shaping import latent_terms
 from anycodec.torch.training.adversarial import AdversarialTraining
@@ -173,7 +174,7 @@ def _module(job: TrainingJob, codec: Codec) -> CodecTraining:
 
 def _start(module: CodecTraining, weights: StartingWeights) -> None:
     """Give the networks weights that were trained before."""
-    load_weights(module.codec, weights.codec)
+    load_weights(module.codec, weights.codec, anew=PRICES)
     for quantizer in module.codec.modules():
         if isinstance(quantizer, RenewedCodes):
             quantizer.settle()
