@@ -82,7 +82,7 @@ def still(form: str, options: Mapping[str, Any], shrink: int = 1) -> Callable[[F
     def code(frames: Frames, quality: int) -> Coded:
         begin = time.process_time()
         picture = Image.fromarray(frames[0])
-        small = tuple(side // shrink for side in picture.size)
+        small = (picture.width // shrink, picture.height // shrink)
         file = io.BytesIO()
         scaled = picture if shrink == 1 else picture.resize(small, Image.Resampling.LANCZOS)
         scaled.save(file, form, quality=quality, **options)
