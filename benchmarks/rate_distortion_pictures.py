@@ -264,8 +264,8 @@ def draw(tables: dict[str, list[Row]], path: Path) -> None:
             for axis, (name, label) in zip(axes, names, strict=True):
                 for number, coder in enumerate(coders):
                     curve = curve_of(averages, coder, name)
-                    style = "os^v"[number % 4]
-                    axis.plot(*curve, color=colours[number % 4], marker=style, markersize=3.5, label=coder)
+                    style = {"marker": "os^v"[number % 4], "linestyle": "-" if number < 4 else "--"}
+                    axis.plot(*curve, color=colours[number % 4], markersize=3.5, label=coder, **style)
                 mine = [one for one in averages if one["point"] == "ours" and name in one]
                 places = [one["bits_per_pixel"] for one in mine], [one[name] for one in mine]
                 axis.plot(*places, color=CODEC, marker="D", markersize=5, label="anycodec", zorder=5)

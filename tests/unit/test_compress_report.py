@@ -20,5 +20,5 @@ def test_sizes_are_compared(tmp_path, capsys, before, after, expected):
     source, target = tmp_path / "a", tmp_path / "a.acz"
     source.write_bytes(bytes(before))
     target.write_bytes(bytes(after))
-    compress._report([(source, target)], [])
+    compress.report([(source, target)], [])
     assert capsys.readouterr().out.splitlines()[-1] == f"1 files, {expected}"
